@@ -1,0 +1,141 @@
+package io.berth.daemon;
+
+import java.net.InetSocketAddress;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.slf4j.event.Level;
+
+/// Everything an administrator can set, with its type and its limits. The values of a fresh
+/// installation and the meaning of each key stand in the resource `default-config.toml` and nowhere
+/// else: it is always the first file read, so no default is written twice.
+///
+/// @param runtimes by handler name; holds at least the default handler
+public record DaemonConfig(
+    Server server,
+    State state,
+    Log log,
+    Metrics metrics,
+    Containers containers,
+    Map<String, RuntimeHandler> runtimes,
+    Cni cni,
+    Images images) {
+
+  /// The CRI's fixed message limit; a larger cap on ExecSync could never be delivered.
+  static final ByteSize MESSAGE_LIMIT = ByteSize.ofMiB(16);
+
+  public record Server(
+      Path socket, Optional<String> group, Duration shutdownGrace, Duration abandonedLinger) {}
+
+  public record State(Path runDir, Path rootDir) {}
+
+  public record Log(Level level) {}
+
+  public record Metrics(Optional<InetSocketAddress> address) {}
+
+  public record Containers(
+      String defaultRuntime,
+      CgroupDriverSetting cgroupDriver,
+      Executable conmon,
+      Executable init,
+      ByteSize execOutputLimit) {}
+
+  /// How pods of one handler are run.
+  ///
+  /// @param root the folder in which the runtime keeps its own state (`--root`)
+  public record RuntimeHandler(Executable path, RuntimeType type, Path root) {}
+
+  public record Cni(
+      Path configDir,
+      List<Path> binDirs,
+      Path cacheDir,
+      Duration deleteTimeout,
+      Duration statusInterval) {}
+
+  public record Images(Path registryConfigDir, int parallelLayers, Path preloadDir) {}
+
+  /// AUTO: what this machine uses, see [HostFacts].
+  public enum CgroupDriverSetting {
+    AUTO,
+    CGROUPFS,
+    SYSTEMD
+  }
+
+  /// What the command line understands beyond the OCI runtime's.
+  public enum RuntimeType {
+    RUNC,
+    CRUN,
+    OCI
+  }
+
+  static DaemonConfig read(ConfigTable root) {
+    State state = root.table("state", DaemonConfig::readState);
+    var config =
+        new DaemonConfig(
+            root.table("server", DaemonConfig::readServer),
+            state,
+            root.table("log", table -> new Log(table.choice("level", Level.class))),
+            root.table("metrics", table -> new Metrics(table.optionalAddress("address"))),
+            root.table("containers", DaemonConfig::readContainers),
+            root.tables("runtimes", (name, table) -> readRuntime(name, table, state)),
+            root.table("cni", DaemonConfig::readCni),
+            root.table("images", DaemonConfig::readImages));
+    root.require(
+        config.runtimes.containsKey(config.containers.defaultRuntime),
+        "containers.default_runtime",
+        () ->
+            "\"%s\" is not among the runtimes %s; add a table [runtimes.%s] or name one of these"
+                .formatted(
+                    config.containers.defaultRuntime,
+                    config.runtimes.keySet(),
+                    config.containers.defaultRuntime));
+    return config;
+  }
+
+  private static Server readServer(ConfigTable table) {
+    return new Server(
+        table.path("socket"),
+        table.optionalText("group"),
+        table.duration("shutdown_grace", Duration.ZERO, Duration.ofMinutes(10)),
+        table.duration("abandoned_linger", Duration.ZERO, Duration.ofHours(1)));
+  }
+
+  private static State readState(ConfigTable table) {
+    return new State(table.path("run_dir"), table.path("root_dir"));
+  }
+
+  private static Containers readContainers(ConfigTable table) {
+    return new Containers(
+        table.text("default_runtime"),
+        table.choice("cgroup_driver", CgroupDriverSetting.class),
+        table.executable("conmon"),
+        table.executable("init"),
+        table.size("exec_output_limit", new ByteSize(1024), MESSAGE_LIMIT));
+  }
+
+  private static RuntimeHandler readRuntime(String name, ConfigTable table, State state) {
+    return new RuntimeHandler(
+        table.executable("path"),
+        table.has("type") ? table.choice("type", RuntimeType.class) : RuntimeType.OCI,
+        table.has("root") ? table.path("root") : state.runDir().resolve("runtimes").resolve(name));
+  }
+
+  private static Cni readCni(ConfigTable table) {
+    Duration second = Duration.ofSeconds(1);
+    return new Cni(
+        table.path("config_dir"),
+        table.paths("bin_dirs"),
+        table.path("cache_dir"),
+        table.duration("delete_timeout", second, Duration.ofHours(1)),
+        table.duration("status_interval", second, Duration.ofHours(1)));
+  }
+
+  private static Images readImages(ConfigTable table) {
+    return new Images(
+        table.path("registry_config_dir"),
+        table.number("parallel_layers", 1, 64),
+        table.path("preload_dir"));
+  }
+}
