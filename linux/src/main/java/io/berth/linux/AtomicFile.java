@@ -1,0 +1,91 @@
+package io.berth.linux;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Set;
+
+/** Files that after a crash hold either their old or their new content, whole. */
+public final class AtomicFile {
+  private static final Set<PosixFilePermission> PRIVATE =
+      PosixFilePermissions.fromString("rw-------");
+  private static final String TEMPORARY = ".tmp";
+
+  private AtomicFile() {}
+
+  /**
+   * Replaces {@code file}: temporary file, fsync, rename, fsync of the folder. Mode 0600.
+   *
+   * @throws UncheckedIOException naming the file
+   */
+  public static void write(Path file, byte[] content) {
+    Path temporary = file.resolveSibling(file.getFileName() + TEMPORARY);
+    try {
+      try (FileChannel channel =
+          FileChannel.open(
+              temporary,
+              Set.of(
+                  StandardOpenOption.WRITE,
+                  StandardOpenOption.CREATE,
+                  StandardOpenOption.TRUNCATE_EXISTING),
+              PosixFilePermissions.asFileAttribute(PRIVATE))) {
+        ByteBuffer buffer = ByteBuffer.wrap(content);
+        while (buffer.hasRemaining()) {
+          channel.write(buffer);
+        }
+        channel.force(false);
+      }
+      Files.move(
+          temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      syncFolder(parent(file));
+    } catch (IOException e) {
+      throw new UncheckedIOException("write " + file + ": " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Removes {@code file} so that it stays removed after a crash; one that doesn't exist is fine.
+   */
+  public static void delete(Path file) {
+    try {
+      if (Files.deleteIfExists(file)) {
+        syncFolder(parent(file));
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("delete " + file + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Makes the folder's entries durable: fsync(2) on the folder itself. */
+  public static void syncFolder(Path folder) {
+    try (Fd fd = Fd.openRead(folder)) {
+      Libc.check(Libc.fsync(fd.number()), "sync folder " + folder);
+    }
+  }
+
+  /** Makes everything on the file system that holds {@code path} durable: syncfs(2). */
+  public static void syncFileSystem(Path path) {
+    try (Fd fd = Fd.openRead(path)) {
+      Libc.check(Libc.syncfs(fd.number()), "sync the file system of " + path);
+    }
+  }
+
+  static boolean isTemporary(Path file) {
+    return file.getFileName().toString().endsWith(TEMPORARY);
+  }
+
+  private static Path parent(Path file) {
+    Path parent = file.toAbsolutePath().getParent();
+    if (parent == null) {
+      throw new IllegalArgumentException("not a file: " + file);
+    }
+    return parent;
+  }
+}

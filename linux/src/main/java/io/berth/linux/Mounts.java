@@ -1,0 +1,274 @@
+package io.berth.linux;
+
+import com.sun.jna.Memory;
+import com.sun.jna.Native;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** Mounts in the daemon's own mount namespace, mount(2) and the newer fsopen(2) family. */
+public final class Mounts {
+  private static final long MS_RDONLY = 1;
+  private static final long MS_NOSUID = 2;
+  private static final long MS_NODEV = 4;
+  private static final long MS_NOEXEC = 8;
+  private static final long MS_REMOUNT = 32;
+  private static final long MS_BIND = 4096;
+  private static final long MS_REC = 16384;
+  private static final long MS_PRIVATE = 1 << 18;
+  private static final int MNT_DETACH = 2;
+  private static final int UMOUNT_NOFOLLOW = 8;
+  private static final int FSCONFIG_SET_FLAG = 0;
+  private static final int FSCONFIG_SET_STRING = 1;
+  private static final int FSCONFIG_CMD_CREATE = 6;
+  private static final int MOVE_MOUNT_F_EMPTY_PATH = 4;
+  private static final int CLONE_FS = 0x200;
+
+  private Mounts() {}
+
+  /** Binds one file or folder, without the mounts beneath it. */
+  public static void bind(Path source, Path target) {
+    mount(source.toString(), target, null, MS_BIND, null);
+  }
+
+  /** Binds with everything mounted beneath, cut off from the propagation of the source. */
+  public static void bindRecursive(Path source, Path target) {
+    mount(source.toString(), target, null, MS_BIND | MS_REC, null);
+    mount(null, target, null, MS_PRIVATE | MS_REC, null);
+  }
+
+  public static void bindReadOnly(Path source, Path target) {
+    bind(source, target);
+    try {
+      mount(null, target, null, MS_BIND | MS_REMOUNT | MS_RDONLY, null);
+    } catch (ErrnoException e) {
+      detach(target);
+      throw e;
+    }
+  }
+
+  /**
+   * A tmpfs, always nosuid and nodev.
+   *
+   * @param options as in {@code mode=1777,size=67108864}
+   */
+  public static void tmpfs(Path target, String options, boolean noexec) {
+    mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV | (noexec ? MS_NOEXEC : 0), options);
+  }
+
+  /**
+   * A writable overlay.
+   *
+   * @param lowers the layers, uppermost first; at least one
+   */
+  public static void overlay(Path target, List<Path> lowers, Path upper, Path work) {
+    overlayMount(target, lowers, upper, work);
+  }
+
+  /** A read-only overlay; with one layer a read-only bind mount, as overlayfs wants two. */
+  public static void overlayReadOnly(Path target, List<Path> lowers) {
+    if (lowers.size() == 1) {
+      bindReadOnly(lowers.getFirst(), target);
+    } else {
+      overlayMount(target, lowers, null, null);
+    }
+  }
+
+  /** Takes the uppermost mount off at once, even while it is used; not mounted is fine. */
+  public static void detach(Path target) {
+    if (Libc.umount2(Libc.path(target), MNT_DETACH | UMOUNT_NOFOLLOW) < 0) {
+      int errno = Native.getLastError();
+      if (errno != Errno.EINVAL && errno != Errno.ENOENT) {
+        throw new ErrnoException("unmount " + target, errno);
+      }
+    }
+  }
+
+  public static boolean isMountPoint(Path target) {
+    Path real;
+    try {
+      real = target.toRealPath();
+    } catch (IOException e) {
+      return false;
+    }
+    return table().stream().anyMatch(m -> m.target().equals(real));
+  }
+
+  /** The mount on which an existing path lies: the last one mounted at its longest prefix. */
+  public static Optional<MountInfo> holding(Path path) {
+    MountInfo best = null;
+    for (MountInfo mount : table()) {
+      if (path.startsWith(mount.target())
+          && (best == null || mount.target().getNameCount() >= best.target().getNameCount())) {
+        best = mount;
+      }
+    }
+    return Optional.ofNullable(best);
+  }
+
+  /** All mounts that this process sees, in the order in which they were made. */
+  public static List<MountInfo> table() {
+    try {
+      // Names are bytes; ISO 8859-1 would keep them, but paths are compared with Java's, which are
+      // UTF-8.
+      return new String(Files.readAllBytes(Path.of("/proc/self/mountinfo")), StandardCharsets.UTF_8)
+          .lines()
+          .map(MountInfo::parse)
+          .toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException("read the mount table: " + e.getMessage(), e);
+    }
+  }
+
+  private static void mount(
+      @Nullable String source,
+      Path target,
+      @Nullable String type,
+      long flags,
+      @Nullable String data) {
+    Libc.check(
+        Libc.mount(
+            source == null ? null : Libc.path(source),
+            Libc.path(target),
+            type == null ? null : Libc.path(type),
+            flags,
+            data == null ? null : Libc.path(data)),
+        "mount " + (source == null ? "flags" : source) + " on " + target);
+  }
+
+  /**
+   * Layer by layer through fsconfig(2) {@code lowerdir+} (kernel 6.5): mount(2) cuts its options
+   * off at one page, which is about forty layers. Older kernels refuse the key and get {@link
+   * #overlayByMount}.
+   */
+  private static void overlayMount(
+      Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
+    String operation = "mount overlay of " + lowers.size() + " layers on " + target;
+    try (Fd context = fsOpen()) {
+      try {
+        for (Path lower : lowers) {
+          fsConfig(context, FSCONFIG_SET_STRING, "lowerdir+", lower.toString(), operation);
+        }
+      } catch (ErrnoException e) {
+        if (e.is(Errno.EINVAL)) {
+          overlayByMount(target, lowers, upper, work);
+          return;
+        }
+        throw e;
+      }
+      if (upper != null && work != null) {
+        fsConfig(context, FSCONFIG_SET_STRING, "upperdir", upper.toString(), operation);
+        fsConfig(context, FSCONFIG_SET_STRING, "workdir", work.toString(), operation);
+      } else {
+        fsConfig(context, FSCONFIG_SET_FLAG, "ro", null, operation);
+      }
+      fsConfig(context, FSCONFIG_CMD_CREATE, null, null, operation);
+      try (Fd mount =
+              new Fd(
+                  (int)
+                      Libc.check(
+                          Libc.syscall(
+                              Libc.SYS_FSMOUNT, context.number(), 1 /* FSMOUNT_CLOEXEC */, 0, 0, 0),
+                          operation));
+          Memory empty = text("");
+          Memory at = text(target.toString())) {
+        Libc.check(
+            Libc.syscall(
+                Libc.SYS_MOVE_MOUNT,
+                mount.number(),
+                address(empty),
+                Libc.AT_FDCWD,
+                address(at),
+                MOVE_MOUNT_F_EMPTY_PATH),
+            operation);
+      }
+    }
+  }
+
+  private static Fd fsOpen() {
+    try (Memory type = text("overlay")) {
+      return new Fd(
+          (int)
+              Libc.check(
+                  Libc.syscall(Libc.SYS_FSOPEN, address(type), 1 /* FSOPEN_CLOEXEC */, 0, 0, 0),
+                  "open file system type overlay"));
+    }
+  }
+
+  private static void fsConfig(
+      Fd context, int command, @Nullable String key, @Nullable String value, String operation) {
+    try (Memory k = text(key == null ? "" : key);
+        Memory v = text(value == null ? "" : value)) {
+      Libc.check(
+          Libc.syscall(
+              Libc.SYS_FSCONFIG,
+              context.number(),
+              command,
+              key == null ? 0 : address(k),
+              value == null ? 0 : address(v),
+              0),
+          operation);
+    }
+  }
+
+  /**
+   * mount(2) with names of two or three letters: symbolic links in a folder that is the working
+   * directory of one thread (CLONE_FS unshared, so of no other). Several hundred layers fit into
+   * the page.
+   */
+  private static void overlayByMount(
+      Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
+    try {
+      Path links = Files.createTempDirectory("berth-lower");
+      List<Path> made = new ArrayList<>();
+      try {
+        StringBuilder options = new StringBuilder("lowerdir=");
+        for (int i = 0; i < lowers.size(); i++) {
+          String name = Integer.toString(i, 36);
+          made.add(Files.createSymbolicLink(links.resolve(name), lowers.get(i)));
+          options.append(i == 0 ? "" : ":").append(name);
+        }
+        if (upper != null && work != null) {
+          Files.createSymbolicLink(links.resolve("upper"), upper);
+          made.add(links.resolve("upper"));
+          Files.createSymbolicLink(links.resolve("work"), work);
+          made.add(links.resolve("work"));
+          options.append(",upperdir=upper,workdir=work");
+        }
+        Namespaces.onOwnThread(
+            "overlay",
+            () -> {
+              Libc.check(Libc.unshare(CLONE_FS), "unshare the working directory");
+              Libc.check(Libc.chdir(Libc.path(links)), "change to " + links);
+              mount(
+                  "overlay", target, "overlay", upper == null ? MS_RDONLY : 0, options.toString());
+              return null;
+            });
+      } finally {
+        for (Path link : made) {
+          Files.deleteIfExists(link);
+        }
+        Files.deleteIfExists(links);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("mount overlay on " + target + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static Memory text(String value) {
+    byte[] bytes = Libc.path(value);
+    Memory memory = new Memory(bytes.length);
+    memory.write(0, bytes, 0, bytes.length);
+    return memory;
+  }
+
+  private static long address(Memory memory) {
+    return com.sun.jna.Pointer.nativeValue(memory);
+  }
+}

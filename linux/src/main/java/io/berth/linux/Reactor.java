@@ -1,0 +1,104 @@
+package io.berth.linux;
+
+import com.sun.jna.Memory;
+import com.sun.jna.Native;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One platform thread in epoll_wait(2) for every descriptor that Berth waits on natively: process
+ * exits, pipes, inotify. A blocking native call pins a virtual thread's carrier, so all such waits
+ * are gathered here. Callbacks run on this thread and must not block.
+ */
+final class Reactor {
+  static final int IN = 1;
+  private static final int EPOLL_CTL_ADD = 1;
+  private static final int EPOLL_CTL_DEL = 2;
+  private static final int BATCH = 64;
+  // struct epoll_event is packed on x86-64 only: 4 bytes of events, then 8 of data.
+  private static final boolean PACKED = System.getProperty("os.arch", "").equals("amd64");
+  private static final int EVENT_SIZE = PACKED ? 12 : 16;
+  private static final int DATA_OFFSET = PACKED ? 4 : 8;
+  private static final Logger log = LoggerFactory.getLogger(Reactor.class);
+
+  private final int epoll =
+      Libc.check(Libc.epoll_create1(Libc.O_CLOEXEC), "make an epoll instance");
+  private final ConcurrentMap<Integer, Runnable> callbacks = new ConcurrentHashMap<>();
+
+  private static final class Holder {
+    static final Reactor INSTANCE = new Reactor();
+  }
+
+  private Reactor() {
+    Thread thread = new Thread(null, this::run, "reactor", 256 << 10);
+    thread.setDaemon(true);
+    thread.start();
+  }
+
+  /** The process's one reactor, started at first use. */
+  static Reactor get() {
+    return Holder.INSTANCE;
+  }
+
+  /** Calls {@code onReadable} whenever the descriptor is readable, until {@link #forget}. */
+  void watch(Fd fd, Runnable onReadable) {
+    int number = fd.number();
+    callbacks.put(number, onReadable);
+    try (Memory event = event(number)) {
+      Libc.check(Libc.epoll_ctl(epoll, EPOLL_CTL_ADD, number, event), "watch descriptor " + number);
+    } catch (ErrnoException e) {
+      callbacks.remove(number);
+      throw e;
+    }
+  }
+
+  /**
+   * Ends the watch; to be called before the descriptor is closed, or its number could name another
+   * file.
+   */
+  void forget(Fd fd) {
+    int number = fd.number();
+    callbacks.remove(number);
+    try (Memory event = event(number)) {
+      Libc.check(
+          Libc.epoll_ctl(epoll, EPOLL_CTL_DEL, number, event),
+          "stop watching descriptor " + number);
+    }
+  }
+
+  private static Memory event(int number) {
+    Memory event = new Memory(EVENT_SIZE);
+    event.setInt(0, IN);
+    event.setLong(DATA_OFFSET, number);
+    return event;
+  }
+
+  private void run() {
+    try (Memory events = new Memory((long) EVENT_SIZE * BATCH)) {
+      while (true) {
+        int count = Libc.epoll_wait(epoll, events, BATCH, -1);
+        if (count < 0) {
+          int errno = Native.getLastError();
+          if (errno == Errno.EINTR) {
+            continue;
+          }
+          throw new ErrnoException("wait for events", errno);
+        }
+        for (int i = 0; i < count; i++) {
+          // An earlier callback of this batch may have ended the watch.
+          Runnable callback =
+              callbacks.get((int) events.getLong((long) i * EVENT_SIZE + DATA_OFFSET));
+          if (callback != null) {
+            try {
+              callback.run();
+            } catch (RuntimeException e) {
+              log.error("callback of the event loop failed", e);
+            }
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,426 @@
+package io.berth.linux;
+
+import com.google.errorprone.annotations.MustBeClosed;
+import com.sun.jna.Memory;
+import com.sun.jna.Native;
+import com.sun.jna.Pointer;
+import com.sun.jna.ptr.IntByReference;
+import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A child process, spawned by posix_spawn(3) and reaped through its pidfd on the event loop: no
+ * thread waits for it and none of the daemon's descriptors reach it. It leads a process group of
+ * its own, so that {@link #kill} reaches what it started. Output is collected up to a limit; what
+ * exceeds it is read and dropped, so that the child never blocks.
+ */
+public final class Subprocess {
+  private static final short POSIX_SPAWN_SETPGROUP = 0x02;
+  private static final short POSIX_SPAWN_SETSIGDEF = 0x04;
+  private static final short POSIX_SPAWN_SETSIGMASK = 0x08;
+  private static final int SIGKILL = 9;
+  private static final int WNOHANG = 1;
+  private static final Duration KILL_GRACE = Duration.ofSeconds(2);
+
+  private final int pid;
+  private final String name;
+  private final long startedNanos = System.nanoTime();
+  private final Fd pidFd;
+  private final Capture out;
+  private final Capture err;
+  private final CompletableFuture<Result> done = new CompletableFuture<>();
+
+  /**
+   * What became of the process: exit code (128 + signal when a signal ended it) and what it
+   * printed.
+   */
+  @SuppressWarnings("ArrayRecordComponent") // raw bytes; results are never compared
+  public record Result(
+      int exitCode, byte[] stdout, byte[] stderr, boolean timedOut, Duration elapsed) {
+    public boolean ok() {
+      return exitCode == 0 && !timedOut;
+    }
+
+    public String out() {
+      return new String(stdout, StandardCharsets.UTF_8);
+    }
+
+    public String err() {
+      return new String(stderr, StandardCharsets.UTF_8);
+    }
+  }
+
+  /** Collects one stream on the event loop. */
+  private static final class Capture {
+    final Fd fd;
+    final int limit;
+    final ByteArrayOutputStream bytes = new ByteArrayOutputStream(512);
+    boolean open = true;
+
+    Capture(Fd fd, int limit) {
+      this.fd = fd;
+      this.limit = limit;
+    }
+
+    /** Reads what is there; on the event loop only. */
+    void drain() {
+      byte[] buffer = new byte[16 << 10];
+      while (open) {
+        long n = Libc.read(fd.number(), buffer, buffer.length);
+        if (n > 0) {
+          bytes.write(buffer, 0, Math.min((int) n, Math.max(0, limit - bytes.size())));
+        } else if (n == 0) {
+          close();
+        } else {
+          int errno = Native.getLastError();
+          if (errno == Errno.EINTR) {
+            continue;
+          }
+          if (errno != Errno.EAGAIN) {
+            close();
+          }
+          return;
+        }
+      }
+    }
+
+    void close() {
+      if (open) {
+        open = false;
+        Reactor.get().forget(fd);
+        fd.close();
+      }
+    }
+  }
+
+  /** Describes a process to be started. */
+  public static final class Builder {
+    private final List<String> argv;
+    private Map<String, String> environment =
+        Map.of("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    private @Nullable Path directory;
+    private byte[] input = new byte[0];
+    private int outputLimit = 1 << 20;
+    private final List<Passed> passed = new ArrayList<>();
+
+    private record Passed(Fd fd, int number) {}
+
+    private Builder(List<String> argv) {
+      this.argv = List.copyOf(argv);
+    }
+
+    /** The whole environment of the child. */
+    public Builder environment(Map<String, String> variables) {
+      environment = Map.copyOf(variables);
+      return this;
+    }
+
+    public Builder directory(Path cwd) {
+      directory = cwd;
+      return this;
+    }
+
+    /** What the child reads from standard input; without it the input is empty. */
+    public Builder input(byte[] stdin) {
+      input = stdin.clone();
+      return this;
+    }
+
+    /** How many bytes of each output stream are kept; 1 MiB when not said. */
+    public Builder outputLimit(int bytesPerStream) {
+      outputLimit = bytesPerStream;
+      return this;
+    }
+
+    /**
+     * Hands the child a descriptor under a number from 3 on. The caller keeps and closes its own.
+     */
+    public Builder pass(Fd fd, int childNumber) {
+      passed.add(new Passed(fd, childNumber));
+      return this;
+    }
+
+    /**
+     * Starts the process.
+     *
+     * @throws ErrnoException when it can't be executed
+     */
+    public Subprocess start() {
+      Fd[] outPipe = Fd.pipe();
+      Fd[] errPipe = Fd.pipe();
+      List<Fd> moved = new ArrayList<>();
+      boolean started = false;
+      try (Fd stdin = input()) {
+        nonBlocking(outPipe[0]);
+        nonBlocking(errPipe[0]);
+        int pid = spawn(stdin, outPipe[1], errPipe[1], moved);
+        started = true;
+        Subprocess process =
+            new Subprocess(
+                pid,
+                argv.getFirst(),
+                new Fd(
+                    (int)
+                        Libc.check(
+                            Libc.syscall(Libc.SYS_PIDFD_OPEN, pid, 0, 0, 0, 0),
+                            "open a pidfd of " + pid)),
+                new Capture(outPipe[0], outputLimit),
+                new Capture(errPipe[0], outputLimit));
+        process.watch();
+        return process;
+      } finally {
+        moved.forEach(Fd::close);
+        outPipe[1].close();
+        errPipe[1].close();
+        if (!started) {
+          outPipe[0].close();
+          errPipe[0].close();
+        }
+      }
+    }
+
+    @MustBeClosed
+    private Fd input() {
+      return input.length == 0 ? Fd.openRead(Path.of("/dev/null")) : inMemory(input);
+    }
+
+    private int spawn(Fd stdin, Fd stdout, Fd stderr, List<Fd> moved) {
+      int top = 2;
+      for (Passed p : passed) {
+        top = Math.max(top, p.number());
+      }
+      // glibc's types are 80 (file actions), 336 (attributes) and 128 bytes (signal set); the
+      // blocks leave room.
+      try (Memory actions = new Memory(256);
+          Memory attributes = new Memory(512);
+          Memory signals = new Memory(128);
+          Memory argvBlock =
+              Libc.strings(argv.stream().map(a -> a.getBytes(StandardCharsets.UTF_8)).toList());
+          Memory envBlock =
+              Libc.strings(
+                  environment.entrySet().stream()
+                      .map(e -> (e.getKey() + "=" + e.getValue()).getBytes(StandardCharsets.UTF_8))
+                      .toList())) {
+        zero(Libc.posix_spawn_file_actions_init(actions));
+        zero(Libc.posix_spawnattr_init(attributes));
+        try {
+          dup(actions, stdin, 0, top, moved);
+          dup(actions, stdout, 1, top, moved);
+          dup(actions, stderr, 2, top, moved);
+          for (Passed p : passed) {
+            dup(actions, p.fd(), p.number(), top, moved);
+          }
+          zero(Libc.posix_spawn_file_actions_addclosefrom_np(actions, top + 1));
+          if (directory != null) {
+            zero(Libc.posix_spawn_file_actions_addchdir_np(actions, Libc.path(directory)));
+          }
+          zero(Libc.posix_spawnattr_setpgroup(attributes, 0));
+          // The JVM's signal dispositions and masks are no business of the child.
+          Libc.sigemptyset(signals);
+          zero(Libc.posix_spawnattr_setsigmask(attributes, signals));
+          Libc.sigfillset(signals);
+          zero(Libc.posix_spawnattr_setsigdefault(attributes, signals));
+          zero(
+              Libc.posix_spawnattr_setflags(
+                  attributes,
+                  (short)
+                      (POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)));
+          IntByReference pid = new IntByReference();
+          int errno =
+              Libc.posix_spawn(
+                  pid, Libc.path(argv.getFirst()), actions, attributes, argvBlock, envBlock);
+          if (errno != 0) {
+            throw new ErrnoException("execute " + argv.getFirst(), errno);
+          }
+          return pid.getValue();
+        } finally {
+          Libc.posix_spawn_file_actions_destroy(actions);
+          Libc.posix_spawnattr_destroy(attributes);
+        }
+      }
+    }
+
+    /**
+     * Numbers up to {@code top} are targets: a source among them is moved away first, or a dup2
+     * could overwrite it.
+     */
+    private static void dup(Pointer actions, Fd source, int target, int top, List<Fd> opened) {
+      Fd from = source;
+      if (source.number() <= top) {
+        from =
+            new Fd(
+                Libc.check(
+                    Libc.fcntl(source.number(), Libc.F_DUPFD_CLOEXEC, top + 1),
+                    "duplicate " + source));
+        opened.add(from);
+      }
+      zero(Libc.posix_spawn_file_actions_adddup2(actions, from.number(), target));
+    }
+
+    private static void zero(int errno) {
+      if (errno != 0) {
+        throw new ErrnoException("prepare a process", errno);
+      }
+    }
+
+    /** Input in memory: unlike a pipe it takes any size without a writer. */
+    @MustBeClosed
+    private static Fd inMemory(byte[] content) {
+      Fd fd =
+          new Fd(
+              Libc.check(
+                  Libc.memfd_create(Libc.path("stdin"), 1 /* MFD_CLOEXEC */), "make a memfd"));
+      fd.write(content);
+      Libc.check(Libc.lseek(fd.number(), 0, 0), "rewind a memfd");
+      return fd;
+    }
+
+    /** Starts the process and waits; an interrupt kills it with all it started. */
+    public Result run() throws InterruptedException {
+      return start().await();
+    }
+
+    /**
+     * As {@link #run()}; after {@code timeout} the process is killed and {@link Result#timedOut} is
+     * true.
+     */
+    public Result run(Duration timeout) throws InterruptedException {
+      return start().await(timeout);
+    }
+  }
+
+  private Subprocess(int pid, String name, Fd pidFd, Capture out, Capture err) {
+    this.pid = pid;
+    this.name = name;
+    this.pidFd = pidFd;
+    this.out = out;
+    this.err = err;
+  }
+
+  /**
+   * @param argv the program's absolute path, then its arguments
+   */
+  public static Builder command(List<String> argv) {
+    return new Builder(argv);
+  }
+
+  public static Builder command(String... argv) {
+    return new Builder(List.of(argv));
+  }
+
+  private static void nonBlocking(Fd fd) {
+    Libc.check(
+        Libc.fcntl(fd.number(), 4 /* F_SETFL */, Libc.O_NONBLOCK), "set " + fd + " non-blocking");
+  }
+
+  private void watch() {
+    Reactor reactor = Reactor.get();
+    reactor.watch(out.fd, out::drain);
+    reactor.watch(err.fd, err::drain);
+    reactor.watch(pidFd, this::exited);
+  }
+
+  /**
+   * On the event loop: reaps, takes what the pipes still hold, and does not wait for grandchildren
+   * that hold them.
+   */
+  private void exited() {
+    IntByReference status = new IntByReference();
+    if (Libc.waitpid(pid, status, WNOHANG) != pid) {
+      return;
+    }
+    Reactor.get().forget(pidFd);
+    pidFd.close();
+    out.drain();
+    err.drain();
+    out.close();
+    err.close();
+    int s = status.getValue();
+    int code = (s & 0x7f) == 0 ? (s >> 8) & 0xff : 128 + (s & 0x7f);
+    done.complete(
+        new Result(
+            code,
+            out.bytes.toByteArray(),
+            err.bytes.toByteArray(),
+            false,
+            Duration.ofNanos(System.nanoTime() - startedNanos)));
+  }
+
+  public int pid() {
+    return pid;
+  }
+
+  /** Completes when the process has ended, on the event loop: dependents must not block. */
+  public CompletableFuture<Result> onExit() {
+    return done.copy();
+  }
+
+  /** Sends a signal to the whole process group; nothing happens when it has ended. */
+  public void kill(int signal) {
+    if (!done.isDone() && Libc.kill(-pid, signal) < 0 && Native.getLastError() != Errno.ESRCH) {
+      throw new ErrnoException(
+          "signal " + signal + " to process group " + pid + " (" + name + ")",
+          Native.getLastError());
+    }
+  }
+
+  /** Waits for the end; an interrupt kills the process group first. */
+  public Result await() throws InterruptedException {
+    try {
+      return done.get();
+    } catch (InterruptedException e) {
+      killAndReap();
+      throw e;
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** Waits at most {@code timeout}, then kills the process group. */
+  public Result await(Duration timeout) throws InterruptedException {
+    try {
+      return done.get(timeout.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      Result killed = killAndReap();
+      byte[] none = new byte[0];
+      return killed == null
+          ? new Result(128 + SIGKILL, none, none, true, timeout)
+          : new Result(killed.exitCode(), killed.stdout(), killed.stderr(), true, killed.elapsed());
+    } catch (InterruptedException e) {
+      killAndReap();
+      throw e;
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /**
+   * A killed process may still hang in the kernel (a dead NFS server, say), so the wait is short.
+   */
+  private @Nullable Result killAndReap() {
+    kill(SIGKILL);
+    boolean interrupted = Thread.interrupted();
+    try {
+      return done.get(KILL_GRACE.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException | ExecutionException e) {
+      return null;
+    } catch (InterruptedException e) {
+      interrupted = true;
+      return null;
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+}
