@@ -1,0 +1,67 @@
+package io.berth.image;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An image could not be pulled, imported, found or removed. The message names the operation, the
+ * image or layer, the cause and the next step.
+ */
+public final class ImageException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  /** The prefix that kubelet looks for in the message of {@link Reason#REGISTRY_UNAVAILABLE}. */
+  private static final String UNAVAILABLE_PREFIX = "RegistryUnavailable: ";
+
+  private final Reason reason;
+
+  /** Why, in the terms in which callers act differently. */
+  public enum Reason {
+    /** The registry, or the store, has no such image. */
+    NOT_FOUND,
+    /** The request can't be fulfilled by anyone: a malformed reference, unusable credentials. */
+    INVALID,
+    /** An abbreviated id fits several images. */
+    AMBIGUOUS,
+    /** The registry wants credentials, or others than those given. */
+    UNAUTHORIZED,
+    /** The registry can't be reached or fails; the same request may succeed later. */
+    REGISTRY_UNAVAILABLE,
+    /** Content isn't what its digest, size or format promise. */
+    CORRUPT,
+    /** Well-formed content of a kind that Berth can't run. */
+    UNSUPPORTED,
+    /** The image exists, but for other platforms. */
+    NO_PLATFORM,
+    /** A file of the administrator is wrong; the message names file and line. */
+    CONFIGURATION,
+    /** The disk is full or fails. */
+    DISK
+  }
+
+  public ImageException(Reason reason, String message) {
+    this(reason, message, null);
+  }
+
+  public ImageException(Reason reason, String message, @Nullable Throwable cause) {
+    super(
+        reason == Reason.REGISTRY_UNAVAILABLE && !message.startsWith(UNAVAILABLE_PREFIX)
+            ? UNAVAILABLE_PREFIX + message
+            : message,
+        cause);
+    this.reason = reason;
+  }
+
+  public Reason reason() {
+    return reason;
+  }
+
+  /** This failure seen from the operation around it: same reason, with {@code context} in front. */
+  ImageException within(String context) {
+    String message = String.valueOf(getMessage());
+    String bare =
+        message.startsWith(UNAVAILABLE_PREFIX)
+            ? message.substring(UNAVAILABLE_PREFIX.length())
+            : message;
+    return new ImageException(reason, context + ": " + bare, this);
+  }
+}
