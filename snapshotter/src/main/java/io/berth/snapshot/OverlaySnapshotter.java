@@ -1,0 +1,325 @@
+package io.berth.snapshot;
+
+import com.google.errorprone.annotations.MustBeClosed;
+import io.berth.linux.Debt;
+import io.berth.linux.Debts;
+import io.berth.linux.Errno;
+import io.berth.linux.ErrnoException;
+import io.berth.linux.FileTree;
+import io.berth.linux.Mounts;
+import io.berth.linux.Rollback;
+import io.berth.oci.ChainId;
+import io.berth.oci.Digest;
+import io.berth.oci.Json;
+import io.berth.snapshot.SnapshotException.Reason;
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFileAttributeView;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Layers and snapshots as folders, mounted by overlayfs.
+ *
+ * <p>A snapshot's folder, with the record first of all in it, is what a restart goes by; a folder
+ * without a usable record was half-made and is removed. Nothing of a snapshot is forced to disk: it
+ * has to survive the daemon, but not the machine, because its container doesn't either, and
+ * creating a container shouldn't wait for a disk.
+ */
+public final class OverlaySnapshotter implements Snapshotter {
+  /** The debt of a tree that couldn't be deleted; {@link #settle} does it later. */
+  public static final String DELETE_TREE = "delete-tree";
+
+  static final FileAttribute<Set<PosixFilePermission>> PUBLIC =
+      PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwxr-xr-x"));
+  private static final FileAttribute<Set<PosixFilePermission>> PRIVATE =
+      PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"));
+  private static final Pattern KEY = Pattern.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,127}");
+  private static final Logger log = LoggerFactory.getLogger(OverlaySnapshotter.class);
+
+  private final SnapshotLayout layout;
+  private final Debts debts;
+  private final Trash trash;
+  private final LayerStore layers;
+  private final ConcurrentMap<String, Snapshot> snapshots = new ConcurrentHashMap<>();
+
+  /**
+   * Learns what is on disk. What a crash left half-made is taken out of sight here and deleted by
+   * {@link #removeUnreferenced}.
+   *
+   * @param rootDir made when missing; everything below it on one file system
+   * @throws SnapshotException when it can't be read or written
+   */
+  public OverlaySnapshotter(Path rootDir, Debts debts) {
+    this.layout = new SnapshotLayout(rootDir.toAbsolutePath());
+    this.debts = debts;
+    this.trash = new Trash(layout, debts);
+    this.layers = new LayerStore(layout, trash);
+    try {
+      for (Path folder : List.of(layout.staging(), layout.snapshots(), layout.trash())) {
+        Files.createDirectories(folder, PRIVATE);
+      }
+      for (int i = 0; i < 2; i++) {
+        Files.createDirectories(layout.empty(i), PUBLIC);
+      }
+      for (Path folder :
+          List.of(
+              layout.layers(), layout.snapshots(), layout.trash(), layout.empty(0).getParent())) {
+        Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwx------"));
+      }
+      layers.load();
+      loadSnapshots();
+    } catch (IOException | ErrnoException e) {
+      throw failure("open the snapshots in " + rootDir, e);
+    }
+  }
+
+  private void loadSnapshots() throws IOException {
+    try (DirectoryStream<Path> folders = Files.newDirectoryStream(layout.snapshots())) {
+      for (Path folder : folders) {
+        try {
+          SnapshotRecord record =
+              Json.read(
+                  Files.readAllBytes(folder.resolve(SnapshotLayout.SNAPSHOT_RECORD)),
+                  SnapshotRecord.class,
+                  "snapshot record");
+          if (!layout.snapshot(record.key()).equals(folder)
+              || !Files.isDirectory(SnapshotLayout.work(folder))) {
+            throw new IllegalArgumentException("it is half-made");
+          }
+          snapshots.put(
+              record.key(),
+              new Snapshot(record.key(), record.layers(), SnapshotLayout.upper(folder)));
+          layers.hold(owner(record.key()), record.layers());
+        } catch (IOException | IllegalArgumentException e) {
+          log.warn(
+              "snapshot {} was not finished before the daemon ended and is removed: {}",
+              folder,
+              e.toString());
+          Path _ = trash.takeAway(folder);
+        }
+      }
+    }
+  }
+
+  /** Settles a debt of kind {@link #DELETE_TREE}. */
+  public void settle(Debt debt) {
+    Path tree = Path.of(debt.subject()).normalize();
+    if (!tree.startsWith(layout.root()) || tree.equals(layout.root())) {
+      throw new IllegalArgumentException("not a tree of " + layout.root() + ": " + tree);
+    }
+    FileTree.delete(tree);
+  }
+
+  @Override
+  public Optional<Layer> layer(ChainId id) {
+    return layers.find(id);
+  }
+
+  @Override
+  public List<Layer> layers() {
+    return layers.all();
+  }
+
+  @Override
+  @MustBeClosed
+  public LayerDraft draft(ChainId id, @Nullable ChainId parent, Digest diffId) {
+    return layers.draft(id, parent, diffId);
+  }
+
+  @Override
+  public void hold(String owner, List<ChainId> ids) {
+    layers.hold(owner, ids);
+  }
+
+  @Override
+  public void release(String owner) {
+    layers.release(owner);
+  }
+
+  @Override
+  public void removeUnreferenced() {
+    layers.removeUnreferenced();
+    try {
+      trash.empty();
+    } catch (IOException e) {
+      throw failure("empty " + layout.trash(), e);
+    }
+  }
+
+  @Override
+  public Snapshot prepare(String key, List<ChainId> layersBottomFirst) {
+    String operation = "prepare snapshot " + key;
+    if (!KEY.matcher(key).matches()) {
+      throw new SnapshotException(
+          Reason.KEY_REFUSED,
+          operation + ": a key has letters, digits, _ . - and at most 128 of them");
+    }
+    Snapshot present = snapshots.get(key);
+    if (present == null) {
+      present =
+          make(
+              new Snapshot(key, layersBottomFirst, SnapshotLayout.upper(layout.snapshot(key))),
+              operation);
+    }
+    if (!present.layers().equals(layersBottomFirst)) {
+      throw new SnapshotException(
+          Reason.KEY_REFUSED, operation + ": there is one of other layers, remove it first");
+    }
+    return present;
+  }
+
+  private Snapshot make(Snapshot snapshot, String operation) {
+    Path folder = layout.snapshot(snapshot.key());
+    // Callers serialise calls for one key; should two come through, mkdir lets one of them win.
+    try {
+      Files.createDirectory(folder, PRIVATE);
+    } catch (IOException e) {
+      Snapshot other = snapshots.get(snapshot.key());
+      if (other != null) {
+        return other;
+      }
+      throw failure(operation + " in " + folder, e);
+    }
+    try (Rollback rollback = new Rollback(operation, debts)) {
+      rollback.add(
+          new Debt(DELETE_TREE, folder.toString()), () -> trash.delete(trash.takeAway(folder)));
+      rollback.add(
+          new Debt("release", owner(snapshot.key())), () -> layers.release(owner(snapshot.key())));
+      layers.hold(owner(snapshot.key()), snapshot.layers());
+      List<Path> lowers = padded(layers.trees(snapshot.layers(), operation), 1, layout);
+      Files.write(
+          folder.resolve(SnapshotLayout.SNAPSHOT_RECORD),
+          Json.MAPPER
+              .writerWithDefaultPrettyPrinter()
+              .writeValueAsBytes(
+                  new SnapshotRecord(SnapshotRecord.FORMAT, snapshot.key(), snapshot.layers())));
+      Files.createDirectory(snapshot.upper(), PUBLIC);
+      takeOverRootFolder(lowers.getFirst(), snapshot.upper());
+      Files.createDirectory(SnapshotLayout.work(folder), PRIVATE);
+      rollback.commit();
+    } catch (IOException e) {
+      throw failure(operation + " in " + folder, e);
+    }
+    snapshots.put(snapshot.key(), snapshot);
+    return snapshot;
+  }
+
+  /**
+   * A container's root folder has the owner and mode of the uppermost tree, which is the writable
+   * one.
+   */
+  private static void takeOverRootFolder(Path lower, Path upper) throws IOException {
+    var attributes = Files.readAttributes(lower, PosixFileAttributes.class);
+    var view = Files.getFileAttributeView(upper, PosixFileAttributeView.class);
+    view.setOwner(attributes.owner());
+    view.setGroup(attributes.group());
+    view.setPermissions(attributes.permissions());
+  }
+
+  @Override
+  public void mount(String key, Path target) {
+    String operation = "mount snapshot " + key + " on " + target;
+    Snapshot snapshot = snapshots.get(key);
+    if (snapshot == null) {
+      throw new SnapshotException(
+          Reason.SNAPSHOT_MISSING, operation + ": there is no such snapshot, prepare it first");
+    }
+    List<Path> lowers = padded(layers.trees(snapshot.layers(), operation), 1, layout);
+    try {
+      Mounts.overlay(target, lowers, snapshot.upper(), SnapshotLayout.work(layout.snapshot(key)));
+    } catch (ErrnoException e) {
+      throw failure(operation, e);
+    }
+  }
+
+  @Override
+  public void mountReadOnly(List<ChainId> layersBottomFirst, Path target) {
+    String operation = "mount " + layersBottomFirst.size() + " layers on " + target;
+    List<Path> lowers = padded(layers.trees(layersBottomFirst, operation), 2, layout);
+    try {
+      Mounts.overlayReadOnly(target, lowers);
+    } catch (ErrnoException e) {
+      throw failure(operation, e);
+    }
+  }
+
+  @Override
+  public void unmount(Path target) {
+    try {
+      Mounts.detach(target);
+    } catch (ErrnoException e) {
+      throw failure("unmount " + target, e);
+    }
+  }
+
+  @Override
+  public Usage usage(String key) {
+    Snapshot snapshot = snapshots.get(key);
+    if (snapshot == null) {
+      return Usage.NONE;
+    }
+    try {
+      FileTree.Usage usage = FileTree.usage(snapshot.upper());
+      return new Usage(usage.bytes(), usage.inodes());
+    } catch (ErrnoException e) {
+      throw failure("count the room taken by snapshot " + key, e);
+    }
+  }
+
+  @Override
+  public void remove(String key) {
+    Snapshot snapshot = snapshots.remove(key);
+    if (snapshot != null) {
+      trash.delete(trash.takeAway(layout.snapshot(key)));
+      layers.release(owner(key));
+    }
+  }
+
+  @Override
+  public List<Snapshot> snapshots() {
+    return List.copyOf(snapshots.values());
+  }
+
+  private static String owner(String key) {
+    return "snapshot:" + key;
+  }
+
+  /**
+   * Fills a stack up with empty folders. A writable overlay needs one lower folder, a read-only one
+   * two; a single layer is padded rather than bind-mounted, because a bind mount could be made
+   * writable again.
+   */
+  static List<Path> padded(List<Path> trees, int least, SnapshotLayout layout) {
+    List<Path> lowers = new ArrayList<>(trees);
+    while (lowers.size() < least) {
+      lowers.add(layout.empty(lowers.size()));
+    }
+    return lowers;
+  }
+
+  static SnapshotException failure(String operation, Exception cause) {
+    boolean full =
+        cause instanceof ErrnoException e
+            ? e.is(Errno.ENOSPC) || e.is(Errno.EDQUOT)
+            : String.valueOf(cause.getMessage()).contains("No space left");
+    return new SnapshotException(
+        full ? Reason.NO_SPACE : Reason.FILE_SYSTEM,
+        operation + ": " + cause.getMessage() + (full ? ", remove images or containers" : ""),
+        cause);
+  }
+}

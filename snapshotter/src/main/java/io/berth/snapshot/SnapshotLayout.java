@@ -1,0 +1,76 @@
+package io.berth.snapshot;
+
+import io.berth.oci.ChainId;
+import java.nio.file.Path;
+import java.util.UUID;
+
+/**
+ * Where everything lies below the root folder, which is one file system, because things are moved
+ * about by rename.
+ *
+ * <pre>
+ * layers/HEX/{fs,layer.json}          a committed layer: the rename to this name is the commit
+ * layers/.staging/ID/{fs,layer.json}  a draft; ID/parent is where the layers below are mounted during its commit
+ * snapshots/KEY/{snapshot.json,upper,work}
+ * .trash/ID                           being deleted
+ * .empty/{0,1}                        lower folders that overlayfs asks for when a stack is too short
+ * </pre>
+ *
+ * Mode 0700 at the top: what images contain, setuid programs above all, is not reachable past it.
+ */
+record SnapshotLayout(Path root) {
+  static final String LAYER_RECORD = "layer.json";
+  static final String SNAPSHOT_RECORD = "snapshot.json";
+
+  Path layers() {
+    return root.resolve("layers");
+  }
+
+  Path layer(ChainId id) {
+    return layers().resolve(id.hex());
+  }
+
+  static Path tree(Path layerOrDraft) {
+    return layerOrDraft.resolve("fs");
+  }
+
+  Path staging() {
+    return layers().resolve(".staging");
+  }
+
+  Path newDraft() {
+    return staging().resolve(UUID.randomUUID().toString());
+  }
+
+  static Path parentMount(Path draft) {
+    return draft.resolve("parent");
+  }
+
+  Path snapshots() {
+    return root.resolve("snapshots");
+  }
+
+  Path snapshot(String key) {
+    return snapshots().resolve(key);
+  }
+
+  static Path upper(Path snapshot) {
+    return snapshot.resolve("upper");
+  }
+
+  static Path work(Path snapshot) {
+    return snapshot.resolve("work");
+  }
+
+  Path trash() {
+    return root.resolve(".trash");
+  }
+
+  Path newTrash() {
+    return trash().resolve(UUID.randomUUID().toString());
+  }
+
+  Path empty(int number) {
+    return root.resolve(".empty").resolve(Integer.toString(number));
+  }
+}

@@ -1,0 +1,133 @@
+package io.berth.snapshot;
+
+import com.google.errorprone.annotations.MustBeClosed;
+import io.berth.oci.ChainId;
+import io.berth.oci.Digest;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Keeps layers, and mounts root file systems made of them.
+ *
+ * <p><b>A layer</b> is named by its chain ID. It begins as a draft, which is filled in private and
+ * then committed; from then on it never changes. It lives as long as an owner holds it. An owner is
+ * any name; by convention {@code pull:N} while a pull works, {@code image:ID} afterwards, and the
+ * snapshotter itself holds the layers of each snapshot.
+ *
+ * <pre>{@code
+ * snapshotter.hold("pull:7", chain);                  // first hold, then look: nothing seen can vanish
+ * for (each layer of the chain, in any order)
+ *   if (snapshotter.layer(chainId).isEmpty())
+ *     try (LayerDraft draft = snapshotter.draft(chainId, parent, diffId)) {
+ *       Usage usage = ... fill draft.root() ...;
+ *       ... wait until the parent is committed ...;
+ *       draft.commit(usage);                          // durable, then visible
+ *     }
+ * snapshotter.hold("image:sha256:…", chain);
+ * snapshotter.release("pull:7");
+ * }</pre>
+ *
+ * <p><b>A snapshot</b> is a writable tree over a stack of layers, named by a key.
+ *
+ * <pre>{@code
+ * snapshotter.prepare(containerId, chain);            // makes the writable folder and holds the layers
+ * snapshotter.mount(containerId, rootfs);             // as often as needed, for example after a reboot
+ * ...
+ * snapshotter.unmount(rootfs);
+ * snapshotter.remove(containerId);
+ * }</pre>
+ *
+ * <p><b>After a restart</b> layers and snapshots are as they were, drafts are gone, and only the
+ * snapshots' holds are known. Every other owner declares its holds anew, and then {@link
+ * #removeUnreferenced} is called once.
+ *
+ * <p>Safe for use by many threads. Reads ({@link #layer}, {@link #layers}, {@link #snapshots}) take
+ * no lock. Everything else may block on the disk.
+ */
+public interface Snapshotter {
+
+  /** Whether the layer is committed. */
+  default boolean hasLayer(ChainId id) {
+    return layer(id).isPresent();
+  }
+
+  Optional<Layer> layer(ChainId id);
+
+  /** Every committed layer, in no order. */
+  List<Layer> layers();
+
+  /**
+   * Begins a layer. The parent need not exist before the commit.
+   *
+   * @throws SnapshotException NO_SPACE, FILE_SYSTEM
+   */
+  @MustBeClosed
+  LayerDraft draft(ChainId id, @Nullable ChainId parent, Digest diffId);
+
+  /**
+   * Keeps these layers as long as the owner holds them, those too that aren't committed yet. Holds
+   * add up.
+   */
+  void hold(String owner, List<ChainId> layers);
+
+  /**
+   * Ends all holds of an owner, and removes the layers that nobody holds any more. Unknown owners
+   * are fine. Needs no free space; a layer that can't be deleted is gone from here and owed to the
+   * debts.
+   */
+  void release(String owner);
+
+  /**
+   * Removes all layers that no owner holds. To be called once after a start, when every owner has
+   * declared itself.
+   */
+  void removeUnreferenced();
+
+  /**
+   * Makes a writable tree over the layers, which it holds from now on. Preparing the same again
+   * gives the same snapshot.
+   *
+   * @param key letters, digits, {@code _ . -}
+   * @throws SnapshotException LAYER_MISSING, KEY_REFUSED, NO_SPACE, FILE_SYSTEM; nothing is left
+   *     behind
+   */
+  Snapshot prepare(String key, List<ChainId> layersBottomFirst);
+
+  /**
+   * Mounts the snapshot, writable: a read-only root is made so by the runtime, after it has put
+   * mount points into it.
+   *
+   * @throws SnapshotException SNAPSHOT_MISSING, LAYER_MISSING, FILE_SYSTEM
+   */
+  void mount(String key, Path target);
+
+  /**
+   * Mounts the layers alone, so that nobody can ever write: for images used as volumes. The caller
+   * holds the layers as long as it is mounted.
+   *
+   * @throws SnapshotException LAYER_MISSING, FILE_SYSTEM
+   */
+  void mountReadOnly(List<ChainId> layersBottomFirst, Path target);
+
+  /** Undoes a mount; what isn't mounted is fine. */
+  void unmount(Path target);
+
+  /**
+   * Room taken by what was written into the snapshot, counted now: a walk over it. An unknown key
+   * takes none.
+   *
+   * @throws SnapshotException FILE_SYSTEM
+   */
+  Usage usage(String key);
+
+  /**
+   * Removes a snapshot and what was written into it, and layers that it alone held. Unknown keys
+   * are fine. Needs no free space. It must not be mounted.
+   */
+  void remove(String key);
+
+  /** Every snapshot, in no order. */
+  List<Snapshot> snapshots();
+}
