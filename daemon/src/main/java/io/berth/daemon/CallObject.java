@@ -1,0 +1,64 @@
+package io.berth.daemon;
+
+import com.google.protobuf.Descriptors.FieldDescriptor;
+import com.google.protobuf.Message;
+import org.jspecify.annotations.Nullable;
+
+/// What a request is about, for log lines: an id, a pod as `namespace/name`, or an image. Reads a
+/// few named fields only, so that credentials and environment values cannot end up in the log.
+final class CallObject {
+  private CallObject() {}
+
+  /// Empty when the request names nothing.
+  static String of(Object request) {
+    if (!(request instanceof Message message)) {
+      return "";
+    }
+    String container = text(message, "container_id");
+    if (!container.isEmpty()) {
+      return container;
+    }
+    String sandbox = text(message, "pod_sandbox_id");
+    String metadata = metadata(message);
+    if (!sandbox.isEmpty()) {
+      return metadata.isEmpty() ? sandbox : sandbox + "/" + metadata;
+    }
+    return metadata.isEmpty() ? image(message) : metadata;
+  }
+
+  private static String metadata(Message request) {
+    Message metadata = message(message(request, "config"), "metadata");
+    String namespace = text(metadata, "namespace");
+    String name = text(metadata, "name");
+    return namespace.isEmpty() ? name : namespace + "/" + name;
+  }
+
+  private static String image(Message request) {
+    return text(message(request, "image"), "image");
+  }
+
+  private static @Nullable Message message(@Nullable Message parent, String field) {
+    FieldDescriptor descriptor = field(parent, field);
+    return parent != null
+            && descriptor != null
+            && descriptor.getJavaType() == FieldDescriptor.JavaType.MESSAGE
+            && !descriptor.isRepeated()
+            && parent.hasField(descriptor)
+        ? (Message) parent.getField(descriptor)
+        : null;
+  }
+
+  private static String text(@Nullable Message parent, String field) {
+    FieldDescriptor descriptor = field(parent, field);
+    return parent != null
+            && descriptor != null
+            && descriptor.getJavaType() == FieldDescriptor.JavaType.STRING
+            && !descriptor.isRepeated()
+        ? (String) parent.getField(descriptor)
+        : "";
+  }
+
+  private static @Nullable FieldDescriptor field(@Nullable Message parent, String field) {
+    return parent == null ? null : parent.getDescriptorForType().findFieldByName(field);
+  }
+}

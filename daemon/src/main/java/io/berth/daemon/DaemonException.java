@@ -1,0 +1,29 @@
+package io.berth.daemon;
+
+import org.jspecify.annotations.Nullable;
+
+/// berthd cannot serve, or `berth` cannot reach it. The message is for the administrator.
+public final class DaemonException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  /// What to tell apart.
+  public enum Reason {
+    /// Another berthd is at work on this socket or these folders.
+    ALREADY_RUNNING,
+    /// The socket cannot be made as configured.
+    SOCKET,
+    /// The metrics listener cannot be opened.
+    METRICS
+  }
+
+  private final Reason reason;
+
+  DaemonException(Reason reason, String message, @Nullable Throwable cause) {
+    super(message, cause);
+    this.reason = reason;
+  }
+
+  public Reason reason() {
+    return reason;
+  }
+}

@@ -1,0 +1,75 @@
+package io.berth.daemon;
+
+import io.berth.linux.Stages;
+import io.grpc.Status;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/// One call, running or finished, as it stood when it was asked for.
+///
+/// @param method without its service, as in `RunPodSandbox`
+/// @param object the id, pod or image the request names; empty when there is none
+/// @param elapsed until now while the call runs
+/// @param code null while the call runs
+/// @param error empty unless the call failed
+record Operation(
+    String requestId,
+    String method,
+    String object,
+    Instant startedAt,
+    Duration elapsed,
+    Status.@Nullable Code code,
+    String error,
+    List<Stages.Stage> stages) {
+
+  /// Calls that change nothing. The kubelet polls them every second, so that neither the log nor
+  /// the list of recent operations may be filled with them.
+  private static final Pattern READING =
+      Pattern.compile(
+          "Version|Status|RuntimeConfig|ImageFsInfo|Debts|Operations"
+              + "|(List|Stream|Get).*|.*(Status|Stats)");
+
+  static boolean isReading(String method) {
+    return READING.matcher(method).matches();
+  }
+
+  boolean isRunning() {
+    return code == null;
+  }
+
+  boolean concerns(String objectPrefix) {
+    return object.startsWith(objectPrefix);
+  }
+
+  /// `RunPodSandbox default/web OK 212.4 ms (network 180.1, record 2.0)`.
+  String describe() {
+    var line = new StringBuilder(method);
+    if (!object.isEmpty()) {
+      line.append(' ').append(object);
+    }
+    line.append(' ').append(code == null ? "running for" : code).append(' ');
+    line.append(millis(elapsed)).append(" ms");
+    if (!stages.isEmpty()) {
+      line.append(
+          stages.stream().map(Operation::describe).collect(Collectors.joining(", ", " (", ")")));
+    }
+    if (!error.isEmpty()) {
+      line.append(": ").append(error);
+    }
+    return line.toString();
+  }
+
+  private static String describe(Stages.Stage stage) {
+    Duration duration = stage.duration();
+    return stage.name() + " " + (duration == null ? "..." : millis(duration));
+  }
+
+  private static String millis(Duration duration) {
+    return String.format(Locale.ROOT, "%.1f", duration.toNanos() / 1e6);
+  }
+}
