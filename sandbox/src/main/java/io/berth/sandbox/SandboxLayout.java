@@ -1,0 +1,76 @@
+package io.berth.sandbox;
+
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/// Every path of a sandbox. What the kernel forgets at a boot lies under the state folder, the
+/// records under the root folder.
+///
+/// ```
+/// <stateDir>/sandboxes/<id>/ns/{net,ipc,uts}   pinned namespaces, those the pod has of its own
+///                          /shm                tmpfs, unless IPC is the machine's
+///                          /{hostname,resolv.conf,hosts}
+/// <rootDir>/sandboxes/<id>.json
+/// ```
+public final class SandboxLayout {
+  private static final Path MACHINE_SHM = Path.of("/dev/shm");
+
+  private final Path sandboxes;
+  private final Path records;
+
+  /// @param stateDir gone at boot
+  /// @param rootDir lasting
+  public SandboxLayout(Path stateDir, Path rootDir) {
+    this.sandboxes = stateDir.resolve("sandboxes");
+    this.records = rootDir.resolve("sandboxes");
+  }
+
+  /// What the containers of a sandbox use.
+  ///
+  /// @param network absent when it is the machine's; likewise `ipc` and `uts`
+  /// @param shm what is mounted on `/dev/shm`
+  public record Paths(
+      @Nullable Path network,
+      @Nullable Path ipc,
+      @Nullable Path uts,
+      Path shm,
+      Path hostname,
+      Path resolvConf,
+      Path hosts) {}
+
+  public Paths paths(Sandbox sandbox) {
+    SandboxId id = sandbox.id();
+    return new Paths(
+        sandbox.ownNetwork() ? networkNamespace(id) : null,
+        sandbox.ownIpc() ? pins(id).resolve("ipc") : null,
+        sandbox.ownNetwork() ? pins(id).resolve("uts") : null,
+        sandbox.ownIpc() ? sharedMemory(id) : MACHINE_SHM,
+        folder(id).resolve("hostname"),
+        folder(id).resolve("resolv.conf"),
+        folder(id).resolve("hosts"));
+  }
+
+  Path sandboxes() {
+    return sandboxes;
+  }
+
+  Path records() {
+    return records;
+  }
+
+  Path folder(SandboxId id) {
+    return sandboxes.resolve(id.value());
+  }
+
+  Path pins(SandboxId id) {
+    return folder(id).resolve("ns");
+  }
+
+  Path networkNamespace(SandboxId id) {
+    return pins(id).resolve("net");
+  }
+
+  Path sharedMemory(SandboxId id) {
+    return folder(id).resolve("shm");
+  }
+}
