@@ -37,6 +37,9 @@ public record Sandbox(
     requireNonNull(config, "config");
     requireNonNull(state, "state");
     requireNonNull(cgroup, "cgroup");
+    handler = Copies.of(handler);
+    bootId = Copies.of(bootId);
+    hostname = Copies.of(hostname);
     ips = Copies.of(ips);
   }
 

@@ -96,6 +96,23 @@ public final class SandboxStore {
                 "find sandbox \"" + idOrPrefix + "\": there is none; it may have been removed"));
   }
 
+  /// A sandbox in which containers may be created.
+  ///
+  /// @throws SandboxException NOT_FOUND; NOT_READY; INVALID as in [#find]
+  public Sandbox getReady(String idOrPrefix) {
+    Sandbox sandbox = get(idOrPrefix);
+    if (sandbox.state() != SandboxState.READY) {
+      throw new SandboxException(
+          Reason.NOT_READY,
+          "use sandbox "
+              + sandbox.id()
+              + " ("
+              + sandbox.name()
+              + "): it has ended; run the pod in a new one");
+    }
+    return sandbox;
+  }
+
   /// The sandbox that has taken the name, visible or not.
   Optional<Sandbox> named(SandboxName name) {
     Index now = index.get();

@@ -96,7 +96,7 @@ final class PodMachine {
     try (InputStream script = PodMachine.class.getResourceAsStream("scripted-bridge")) {
       Files.copy(requireNonNull(script), plugin.resolve("bridge"));
     }
-    Files.createSymbolicLink(plugin.resolve("real"), realPlugins);
+    Files.writeString(plugin.resolve("real"), realPlugins + "\n");
     Files.setPosixFilePermissions(
         plugin.resolve("bridge"), PosixFilePermissions.fromString("rwxr-xr-x"));
 
@@ -157,8 +157,25 @@ final class PodMachine {
 
   /// The daemon as it is right after a start.
   SandboxManager start(SandboxStore store) {
+    return start(store, Duration.ZERO, init);
+  }
+
+  /// @param linger how long a pod goes on being made when its caller has left
+  SandboxManager start(SandboxStore store, Duration linger, PodInit podInit) {
     return new SandboxManager(
-        settings, store, networks, init, Cgroups.detect(Path.of("/sys/fs/cgroup")), debts);
+        new SandboxSettings(
+            settings.stateDir(),
+            settings.rootDir(),
+            settings.cgroupDriver(),
+            linger,
+            settings.resolvConf(),
+            settings.hosts(),
+            settings.bootId()),
+        store,
+        networks,
+        podInit,
+        Cgroups.detect(Path.of("/sys/fs/cgroup")),
+        debts);
   }
 
   void script(String name) throws IOException {

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterEach;
@@ -136,14 +137,11 @@ class SandboxRecoveryTest {
     PodMachine.ScriptedInit survivor = new PodMachine.ScriptedInit();
     SandboxStore store = new SandboxStore(machine.settings);
     assertThat(store.all()).hasSize(1);
-    SandboxManager second =
-        new SandboxManager(
-            machine.settings,
-            store,
-            machine.networks,
-            survivor,
-            io.berth.linux.Cgroups.detect(Path.of("/sys/fs/cgroup")),
-            machine.debts);
+    SandboxManager second = machine.start(store, Duration.ZERO, survivor);
+    survivor.failsToStop = true;
+    second.recover();
+    assertThat(store.list()).isEmpty();
+    survivor.failsToStop = false;
     second.recover();
     assertThat(machine.debts.owed).extracting(Debt::kind).containsExactly("cni-del");
     assertThat(machine.mounts()).isEmpty();
