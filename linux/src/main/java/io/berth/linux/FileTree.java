@@ -25,28 +25,32 @@ public final class FileTree {
    */
   public static void delete(Path tree) {
     try (RootedTree parent = RootedTree.open(parent(tree))) {
-      String name = String.valueOf(tree.getFileName());
-      Optional<RootedTree.Stat> found = parent.find(parent.root(), name);
-      if (found.isEmpty()) {
-        return;
-      }
-      if (!found.get().isDirectory()) {
-        parent.removeFile(parent.root(), name);
-        return;
-      }
-      try (Fd top = parent.openChild(parent.root(), name)) {
-        var deleter = new Deleter(parent, top);
-        do {
-          deleter.movedUp = false;
-          deleter.empty(top, 0);
-        } while (deleter.movedUp);
-      }
-      parent.removeDirectory(parent.root(), name);
+      delete(parent, parent.root(), String.valueOf(tree.getFileName()));
     } catch (ErrnoException e) {
       if (!e.is(Errno.ENOENT)) {
         throw e;
       }
     }
+  }
+
+  /** As {@link #delete(Path)}, of an entry of an open folder. */
+  public static void delete(RootedTree tree, Fd folder, String name) {
+    Optional<RootedTree.Stat> found = tree.find(folder, name);
+    if (found.isEmpty()) {
+      return;
+    }
+    if (!found.get().isDirectory()) {
+      tree.removeFile(folder, name);
+      return;
+    }
+    try (Fd top = tree.openChild(folder, name)) {
+      var deleter = new Deleter(tree, top);
+      do {
+        deleter.movedUp = false;
+        deleter.empty(top, 0);
+      } while (deleter.movedUp);
+    }
+    tree.removeDirectory(folder, name);
   }
 
   private static final class Deleter {

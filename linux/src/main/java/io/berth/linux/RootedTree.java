@@ -62,6 +62,15 @@ public final class RootedTree implements AutoCloseable {
     public int permissions() {
       return mode & 07777;
     }
+
+    /** Of the device that this entry is. */
+    public int major() {
+      return (int) (((rdev >>> 32) & 0xfffff000L) | ((rdev >>> 8) & 0xfffL));
+    }
+
+    public int minor() {
+      return (int) (((rdev >>> 12) & 0xffffff00L) | (rdev & 0xffL));
+    }
   }
 
   private RootedTree(Path path, Fd root) {
