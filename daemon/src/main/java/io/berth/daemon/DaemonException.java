@@ -10,6 +10,8 @@ public final class DaemonException extends RuntimeException {
   public enum Reason {
     /// Another berthd is at work on this socket or these folders.
     ALREADY_RUNNING,
+    /// The root folder cannot be used.
+    STATE,
     /// The socket cannot be made as configured.
     SOCKET,
     /// The metrics listener cannot be opened.

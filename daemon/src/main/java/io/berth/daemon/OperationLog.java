@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /// All running calls and the last finished ones with their stages, in memory: what `berth ops`
@@ -24,6 +25,7 @@ final class OperationLog {
   private final Set<Running> running = ConcurrentHashMap.newKeySet();
   // Guarded by itself; oldest first.
   private final Deque<Operation> finished = new ArrayDeque<>();
+  private final AtomicLong changes = new AtomicLong();
 
   /// A call that has begun.
   final class Running {
@@ -55,6 +57,9 @@ final class OperationLog {
     @Nullable Operation finish(Status status) {
       if (!running.remove(this)) {
         return null;
+      }
+      if (!Operation.isReading(method)) {
+        changes.incrementAndGet();
       }
       String description = status.getDescription();
       Operation operation =
@@ -95,6 +100,11 @@ final class OperationLog {
 
   int runningCount() {
     return running.size();
+  }
+
+  /// How many calls that change something have ended so far.
+  long changes() {
+    return changes.get();
   }
 
   /// Newest first.

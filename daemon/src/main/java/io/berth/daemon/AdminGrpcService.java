@@ -1,0 +1,197 @@
+package io.berth.daemon;
+
+import io.berth.admin.v1.AdminGrpc;
+import io.berth.admin.v1.Debt;
+import io.berth.admin.v1.DebtsRequest;
+import io.berth.admin.v1.DebtsResponse;
+import io.berth.admin.v1.ImportChunk;
+import io.berth.admin.v1.ImportLabel;
+import io.berth.admin.v1.ImportResponse;
+import io.berth.admin.v1.OperationsRequest;
+import io.berth.admin.v1.OperationsResponse;
+import io.berth.admin.v1.Stage;
+import io.berth.linux.DebtLedger;
+import io.berth.linux.Stages;
+import io.grpc.Status;
+import io.grpc.stub.StreamObserver;
+import java.io.InputStream;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import org.jspecify.annotations.Nullable;
+
+/// What `berth` asks of a running daemon beyond the CRI.
+final class AdminGrpcService extends AdminGrpc.AdminImplBase {
+  /// Takes in an archive; returns the names of its images.
+  @FunctionalInterface
+  interface Importer {
+    /// Reads the stream to its end.
+    ///
+    /// @param source where the archive comes from, for messages
+    /// @param name for an image to which the archive gives none; may be empty
+    List<String> importArchive(InputStream archive, String source, String name)
+        throws InterruptedException;
+  }
+
+  private final OperationLog operations;
+  private final DebtLedger debts;
+  private final Importer importer;
+
+  AdminGrpcService(OperationLog operations, DebtLedger debts, Importer importer) {
+    this.operations = operations;
+    this.debts = debts;
+    this.importer = importer;
+  }
+
+  @Override
+  public void operations(OperationsRequest request, StreamObserver<OperationsResponse> observer) {
+    var response = OperationsResponse.newBuilder();
+    for (Operation operation : operations.list(request.getObject())) {
+      response.addOperations(message(operation));
+    }
+    observer.onNext(response.build());
+    observer.onCompleted();
+  }
+
+  @Override
+  public void debts(DebtsRequest request, StreamObserver<DebtsResponse> observer) {
+    var response = DebtsResponse.newBuilder();
+    for (DebtLedger.Entry entry : debts.list()) {
+      response.addDebts(
+          Debt.newBuilder()
+              .setId(entry.id())
+              .setKind(entry.kind())
+              .setSubject(entry.subject())
+              .putAllDetails(entry.details())
+              .setSince(entry.since())
+              .setAttempts(entry.attempts())
+              .setLastError(entry.lastError())
+              .setNextAttempt(entry.nextAttempt()));
+    }
+    observer.onNext(response.build());
+    observer.onCompleted();
+  }
+
+  @Override
+  public StreamObserver<ImportChunk> import_(StreamObserver<ImportResponse> observer) {
+    return new Import(observer);
+  }
+
+  private static io.berth.admin.v1.Operation message(Operation operation) {
+    var message =
+        io.berth.admin.v1.Operation.newBuilder()
+            .setRequestId(operation.requestId())
+            .setMethod(operation.method())
+            .setObject(operation.object())
+            .setStartedAt(nanos(operation.startedAt()))
+            .setError(
+                operation.error().isEmpty() ? "" : operation.code() + ": " + operation.error());
+    if (!operation.isRunning()) {
+      message.setFinishedAt(nanos(operation.startedAt().plus(operation.elapsed())));
+    }
+    for (Stages.Stage stage : operation.stages()) {
+      Duration duration = stage.duration();
+      String error = stage.error();
+      message.addStages(
+          Stage.newBuilder()
+              .setName(stage.name())
+              .setStartedAt(stage.startedAt())
+              .setDuration(duration == null ? 0 : duration.toNanos())
+              .setError(error == null ? "" : error));
+    }
+    return message.build();
+  }
+
+  private static long nanos(Instant instant) {
+    return instant.getEpochSecond() * 1_000_000_000L + instant.getNano();
+  }
+
+  /// One archive on its way in: chunks arrive here, a thread of its own unpacks them.
+  private final class Import implements StreamObserver<ImportChunk> {
+    private final StreamObserver<ImportResponse> observer;
+    private final ChunkStream stream = new ChunkStream();
+    private @Nullable Thread worker;
+
+    Import(StreamObserver<ImportResponse> observer) {
+      this.observer = observer;
+    }
+
+    @Override
+    public void onNext(ImportChunk chunk) {
+      switch (chunk.getPartCase()) {
+        case LABEL -> {
+          if (worker != null) {
+            throw invalid("a second label");
+          }
+          start(chunk.getLabel());
+        }
+        case DATA -> {
+          if (worker == null) {
+            throw invalid("data before the label");
+          }
+          send(() -> stream.add(chunk.getData()));
+        }
+        case PART_NOT_SET -> throw invalid("an empty chunk");
+      }
+    }
+
+    @Override
+    public void onCompleted() {
+      if (worker == null) {
+        throw invalid("no label");
+      }
+      send(stream::end);
+    }
+
+    @Override
+    public void onError(Throwable left) {
+      abandon();
+    }
+
+    private void start(ImportLabel label) {
+      Stages.Log stages = Stages.current();
+      worker =
+          Thread.ofVirtual()
+              .name(Thread.currentThread().getName())
+              .start(() -> work(label, stages));
+    }
+
+    private void work(ImportLabel label, Stages.Log stages) {
+      try {
+        List<String> images =
+            Stages.record(
+                stages, () -> importer.importArchive(stream, label.getSource(), label.getName()));
+        observer.onNext(ImportResponse.newBuilder().addAllImages(images).build());
+        observer.onCompleted();
+      } catch (Exception failure) {
+        observer.onError(failure);
+      }
+    }
+
+    private void send(Sending sending) {
+      try {
+        sending.run();
+      } catch (InterruptedException cancelled) {
+        abandon();
+        throw new CancellationException("the import was interrupted");
+      }
+    }
+
+    private void abandon() {
+      if (worker != null) {
+        worker.interrupt();
+      }
+    }
+
+    private static RuntimeException invalid(String problem) {
+      return Status.INVALID_ARGUMENT
+          .withDescription("import: the client sent " + problem)
+          .asRuntimeException();
+    }
+  }
+
+  private interface Sending {
+    void run() throws InterruptedException;
+  }
+}

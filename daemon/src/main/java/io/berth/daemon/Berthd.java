@@ -1,0 +1,141 @@
+package io.berth.daemon;
+
+import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.binder.jvm.JvmMemoryMetrics;
+import io.micrometer.core.instrument.composite.CompositeMeterRegistry;
+import io.micrometer.prometheusmetrics.PrometheusConfig;
+import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Option;
+
+/// The daemon's main class.
+@Command(
+    name = "berthd",
+    description = "Runs pods and containers for the kubelet (CRI v1).",
+    mixinStandardHelpOptions = true,
+    versionProvider = BerthVersion.class)
+public final class Berthd implements Callable<Integer> {
+  /// sysexits(3) EX_CONFIG, which the unit file names as not worth a restart.
+  static final int BAD_CONFIG = 78;
+
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description = "Default: ${DEFAULT-VALUE}; config.d/*.toml beside it is read too.")
+  private Path config = ConfigLoader.DEFAULT_FILE;
+
+  @Option(names = "--check", description = "Check the configuration and this machine, then exit.")
+  private boolean check;
+
+  public static void main(String[] args) {
+    System.exit(new CommandLine(new Berthd()).execute(args));
+  }
+
+  @Override
+  public Integer call() throws InterruptedException {
+    DaemonConfig settings;
+    try {
+      settings = ConfigLoader.load(config);
+    } catch (ConfigException mistakes) {
+      System.err.println("berthd: " + mistakes.getMessage());
+      return BAD_CONFIG;
+    }
+    if (check) {
+      return DoctorReport.print(
+          new Doctor(Path.of("/"), settings, Programs.ofThisMachine()).examine(), false);
+    }
+    Logging.configure(settings.log().level());
+    try {
+      serve(settings);
+      return ExitCode.OK;
+    } catch (DaemonException failure) {
+      System.err.println("berthd: " + failure.getMessage());
+      return ExitCode.SOFTWARE;
+    }
+  }
+
+  /// Serves until a signal ends the process: SIGTERM and SIGINT run the shutdown hook, which closes
+  /// everything in reverse. Containers run on; they belong to their monitors.
+  private static void serve(DaemonConfig config) throws InterruptedException {
+    Logger log = LoggerFactory.getLogger(Berthd.class);
+    Deque<AutoCloseable> open = new ArrayDeque<>();
+    try {
+      open.push(StateLock.take(config.state().rootDir()));
+      HostFacts facts = HostFacts.detect(Path.of("/"));
+      var operations = new OperationLog();
+      MeterRegistry meters = meters(config, open);
+      var interceptor = new CallInterceptor(operations, new CallMetrics(meters, operations));
+      Services services = Services.start(config, facts, operations);
+      open.push(services);
+      open.push(CriServer.start(config.server(), interceptor, services.grpc()));
+      open.push(IdleMemory.start(operations)::interrupt);
+      log.info(
+          "berthd {} is ready {} ms after its start",
+          BerthVersion.current(),
+          System.currentTimeMillis() - ManagementFactory.getRuntimeMXBean().getStartTime());
+      Thread.ofVirtual().name("doctor").start(() -> logProblems(config, log));
+    } catch (RuntimeException failure) {
+      closeAll(open, log);
+      throw failure;
+    }
+    Runtime.getRuntime()
+        .addShutdownHook(
+            new Thread(
+                () -> {
+                  log.info("stopping");
+                  closeAll(open, log);
+                },
+                "stop"));
+    new CountDownLatch(1).await();
+  }
+
+  /// Without a metrics address nothing is counted.
+  private static MeterRegistry meters(DaemonConfig config, Deque<AutoCloseable> open) {
+    if (config.metrics().address().isEmpty()) {
+      return new CompositeMeterRegistry();
+    }
+    var registry = new PrometheusMeterRegistry(PrometheusConfig.DEFAULT);
+    new JvmMemoryMetrics().bindTo(registry);
+    open.push(MetricsEndpoint.start(config.metrics().address().get(), registry));
+    return registry;
+  }
+
+  private static void logProblems(DaemonConfig config, Logger log) {
+    try {
+      List<Finding> findings = new Doctor(Path.of("/"), config, Programs.ofThisMachine()).examine();
+      for (Finding finding : findings) {
+        switch (finding.level()) {
+          case OK -> {}
+          case WARNING ->
+              log.warn("{}: {}; {}", finding.subject(), finding.found(), finding.advice());
+          case FAILURE ->
+              log.error("{}: {}; {}", finding.subject(), finding.found(), finding.advice());
+        }
+      }
+    } catch (InterruptedException stopped) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /// Every part gets its chance to close, whatever another one's close did.
+  private static void closeAll(Deque<AutoCloseable> open, Logger log) {
+    while (!open.isEmpty()) {
+      try {
+        open.pop().close();
+      } catch (Exception failure) {
+        log.warn("while stopping", failure);
+      }
+    }
+  }
+}
