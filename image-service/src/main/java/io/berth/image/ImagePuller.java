@@ -1,0 +1,145 @@
+package io.berth.image;
+
+import io.berth.image.ImageException.Reason;
+import io.berth.linux.Stages;
+import io.berth.oci.Descriptor;
+import io.berth.oci.ImageManifest;
+import io.berth.oci.ImageReference;
+import io.berth.oci.Platform;
+import io.berth.snapshot.Snapshotter;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
+
+/**
+ * Brings images from registries: manifest, config, layers, and last the record that makes the image
+ * visible. Equal pulls at the same time are one; one that nobody waits for any more is interrupted
+ * and leaves nothing.
+ */
+public final class ImagePuller {
+  private static final int INDEX_DEPTH = 3;
+
+  private final RegistryClient registries;
+  private final ImageStore store;
+  private final Snapshotter snapshotter;
+  private final LayerIngester layers;
+  private final Platform platform;
+  private final Set<String> runtimeHandlers;
+  private final Joins<PullRequest, Image> pulls = new Joins<>("pull");
+  private final AtomicLong numbers = new AtomicLong();
+
+  /**
+   * @param platform of this machine, see {@link HostPlatform}
+   * @param runtimeHandlers the names that a request may give; "" is always allowed
+   */
+  public ImagePuller(
+      RegistryClient registries,
+      ImageStore store,
+      Snapshotter snapshotter,
+      LayerIngester layers,
+      Platform platform,
+      Set<String> runtimeHandlers) {
+    this.registries = registries;
+    this.store = store;
+    this.snapshotter = snapshotter;
+    this.layers = layers;
+    this.platform = platform;
+    this.runtimeHandlers = Set.copyOf(runtimeHandlers);
+  }
+
+  /**
+   * Pulls an image. One that is here already costs one request for its manifest.
+   *
+   * @return the image, which any read now shows
+   * @throws ImageException any reason but AMBIGUOUS
+   * @throws InterruptedException when the caller was interrupted; the pull ends if it was the last
+   */
+  public Image pull(PullRequest request) throws InterruptedException {
+    ImageReference reference;
+    try {
+      reference = ImageReference.parse(request.image());
+    } catch (IllegalArgumentException e) {
+      throw new ImageException(Reason.INVALID, "pull: " + e.getMessage(), e);
+    }
+    if (!request.runtimeHandler().isEmpty()
+        && !runtimeHandlers.contains(request.runtimeHandler())) {
+      throw new ImageException(
+          Reason.INVALID,
+          "pull "
+              + reference
+              + ": unknown runtime handler \""
+              + request.runtimeHandler()
+              + "\"; configured are "
+              + runtimeHandlers.stream().sorted().toList());
+    }
+    try {
+      return pulls.join(request, () -> run(reference, request));
+    } catch (ImageException e) {
+      throw e.within("pull " + reference);
+    }
+  }
+
+  private Image run(ImageReference reference, PullRequest request) throws InterruptedException {
+    Repository repository = registries.open(reference, request.credentials());
+    ServedManifest top = Stages.time("manifest", repository::resolve);
+    List<String> tags = reference.tag() == null ? List.of() : List.of(reference.toString());
+    List<String> digests = List.of(reference.withDigest(top.digest()).toString());
+
+    Optional<Image> present =
+        store
+            .find(digests.getFirst())
+            .flatMap(image -> store.addNames(image.id(), tags, digests, request.annotations()));
+    if (present.isPresent()) {
+      return present.get();
+    }
+
+    ImageManifest manifest =
+        Stages.time("manifest", () -> choose(repository, content(repository, top)));
+    ImageParts parts =
+        Stages.time(
+            "config",
+            () ->
+                ImageParts.of(
+                    repository.blob(manifest.config(), ImageParts.CONFIG_LIMIT),
+                    manifest.layers()));
+    String owner = "pull:" + numbers.incrementAndGet();
+    // Held before it is looked at: a layer seen now can't vanish before the image is recorded.
+    snapshotter.hold(owner, parts.chain());
+    try {
+      Stages.run("layers", () -> layers.ingest(parts.diffIds(), parts.blobs(), repository));
+      return Stages.time(
+          "record", () -> store.put(parts.record(tags, digests, request.annotations())));
+    } finally {
+      snapshotter.release(owner);
+    }
+  }
+
+  private static ServedManifest content(Repository repository, ServedManifest served)
+      throws InterruptedException {
+    return served.content() == null ? repository.manifest(served.digest(), -1) : served;
+  }
+
+  /** Goes from an index to the manifest for this platform; an index may list indexes. */
+  private ImageManifest choose(Repository repository, ServedManifest served)
+      throws InterruptedException {
+    ServedManifest current = served;
+    for (int depth = 0; depth < INDEX_DEPTH; depth++) {
+      byte[] content = current.content();
+      if (content == null) {
+        throw new IllegalStateException("a manifest without content");
+      }
+      switch (ManifestDocument.parse(content, current.mediaType())) {
+        case ManifestDocument.Single(ImageManifest manifest) -> {
+          return manifest;
+        }
+        case ManifestDocument.Choice choice -> {
+          Descriptor best = choice.choose(platform);
+          current = repository.manifest(best.digest(), best.size());
+        }
+      }
+    }
+    throw new ImageException(
+        Reason.UNSUPPORTED, "indexes are nested more than " + INDEX_DEPTH + " deep");
+  }
+}

@@ -1,0 +1,189 @@
+package io.berth.image;
+
+import io.berth.image.ImageException.Reason;
+import io.berth.linux.ErrnoException;
+import io.berth.oci.ChainId;
+import io.berth.oci.Descriptor;
+import io.berth.oci.Digest;
+import io.berth.snapshot.Layer;
+import io.berth.snapshot.LayerDraft;
+import io.berth.snapshot.SnapshotException;
+import io.berth.snapshot.Snapshotter;
+import io.berth.snapshot.Usage;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicLong;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Turns blobs into committed layers: each chain ID once, however many images want it at the same
+ * time. Transfer, both digests, decompression and unpacking of a layer happen in one pass on three
+ * threads, with no compressed copy kept:
+ *
+ * <pre>
+ * source → blob digest  ⇒  decompress  ⇒  diff ID → unpack into a draft → commit on the parent
+ * </pre>
+ */
+public final class LayerIngester {
+  private static final Logger log = LoggerFactory.getLogger(LayerIngester.class);
+  private static final int BLOB_CHUNK = 64 << 10;
+  private static final int PLAIN_CHUNK = 128 << 10;
+  private static final int CHUNKS = 4;
+
+  private final Snapshotter snapshotter;
+  private final LayerUnpacker unpacker;
+  private final Semaphore transfers;
+  private final Joins<ChainId, Layer> operations = new Joins<>("layer");
+  private final AtomicLong holds = new AtomicLong();
+
+  /**
+   * @param parallelLayers how many layers are transferred at once, for the whole daemon
+   */
+  public LayerIngester(Snapshotter snapshotter, LayerUnpacker unpacker, int parallelLayers) {
+    this.snapshotter = snapshotter;
+    this.unpacker = unpacker;
+    this.transfers = new Semaphore(parallelLayers, true);
+  }
+
+  /** One layer of an image: what it is called when unpacked, and the blob that holds it. */
+  private record Wanted(List<ChainId> chain, int index, Digest diffId, Descriptor blob) {
+    ChainId chainId() {
+      return chain.get(index);
+    }
+  }
+
+  /**
+   * Makes all layers of an image present; the caller holds them already. Those that are there
+   * aren't fetched.
+   *
+   * @param diffIds bottom first
+   * @param blobs likewise, as many
+   * @throws ImageException CORRUPT, UNSUPPORTED, DISK, or why the source failed; what was committed
+   *     before is left to the caller's hold
+   */
+  void ingest(List<Digest> diffIds, List<Descriptor> blobs, BlobSource source)
+      throws InterruptedException {
+    List<ChainId> chain = ChainId.of(diffIds);
+    List<Wanted> stack = new ArrayList<>();
+    for (int i = 0; i < chain.size(); i++) {
+      stack.add(new Wanted(chain, i, diffIds.get(i), blobs.get(i)));
+    }
+    try (Fork fork = new Fork("layers")) {
+      for (Wanted wanted : stack) {
+        if (!snapshotter.hasLayer(wanted.chainId())) {
+          fork.start(() -> ingest(stack, wanted.index(), source));
+        }
+      }
+      fork.join();
+    }
+  }
+
+  /**
+   * Joins whoever brings this layer already, but doesn't inherit the failure of another's source.
+   */
+  private Layer ingest(List<Wanted> stack, int index, BlobSource source)
+      throws InterruptedException {
+    ChainId chainId = stack.get(index).chainId();
+    while (true) {
+      boolean[] mine = new boolean[1];
+      try {
+        return operations.join(
+            chainId,
+            () -> {
+              mine[0] = true;
+              return bring(stack, index, source);
+            });
+      } catch (ImageException e) {
+        if (mine[0]) {
+          throw e;
+        }
+      }
+    }
+  }
+
+  private Layer bring(List<Wanted> stack, int index, BlobSource source)
+      throws InterruptedException {
+    Wanted wanted = stack.get(index);
+    // The callers may have gone when the commit comes: then the end of this hold removes the layer.
+    String owner = "layer:" + holds.incrementAndGet();
+    snapshotter.hold(owner, wanted.chain().subList(0, index + 1));
+    try {
+      var present = snapshotter.layer(wanted.chainId());
+      if (present.isPresent()) {
+        return present.get();
+      }
+      ChainId parent = index == 0 ? null : wanted.chain().get(index - 1);
+      for (int attempt = 0; ; attempt++) {
+        try (LayerDraft draft = snapshotter.draft(wanted.chainId(), parent, wanted.diffId())) {
+          Usage usage;
+          try {
+            usage = fill(draft, wanted, source, attempt);
+          } catch (ImageException e) {
+            if (e.reason() == Reason.DISK || attempt + 1 >= source.attempts()) {
+              throw e;
+            }
+            log.warn("{}; trying the next host", e.getMessage());
+            continue;
+          }
+          if (parent != null && !snapshotter.hasLayer(parent)) {
+            ingest(stack, index - 1, source);
+          }
+          return draft.commit(usage);
+        }
+      }
+    } catch (SnapshotException | UncheckedIOException | ErrnoException e) {
+      throw new ImageException(
+          Reason.DISK,
+          "layer " + wanted.blob().digest() + " can't be stored: " + e.getMessage(),
+          e);
+    } finally {
+      snapshotter.release(owner);
+    }
+  }
+
+  /** Holds one of the transfer permits, but never while waiting for another layer. */
+  private Usage fill(LayerDraft draft, Wanted wanted, BlobSource source, int attempt)
+      throws InterruptedException {
+    transfers.acquire();
+    try {
+      return Fork.onPlatformThread(
+          "unpack " + wanted.blob().digest().abbreviated(),
+          () -> unpack(draft, wanted, source, attempt));
+    } finally {
+      transfers.release();
+    }
+  }
+
+  private Usage unpack(LayerDraft draft, Wanted wanted, BlobSource source, int attempt)
+      throws InterruptedException {
+    Descriptor blob = wanted.blob();
+    String what = "layer " + blob.digest();
+    String shortName = blob.digest().abbreviated();
+    try (Readahead stored =
+            new Readahead(
+                "fetch " + shortName,
+                () ->
+                    new VerifyingStream(
+                        source.open(blob, attempt), what, blob.digest(), blob.size()),
+                BLOB_CHUNK,
+                CHUNKS);
+        Readahead plain =
+            new Readahead(
+                "inflate " + shortName, () -> Compression.open(stored, what), PLAIN_CHUNK, CHUNKS);
+        VerifyingStream tar = new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
+      Usage usage = unpacker.unpack(tar, draft);
+      tar.drain(); // the diff ID covers what follows the archive's end, too
+      return usage;
+    } catch (IOException e) {
+      if (Thread.interrupted()) {
+        throw new InterruptedException("unpacking " + what + " was interrupted");
+      }
+      throw new ImageException(
+          Reason.CORRUPT, what + " can't be decompressed: " + e.getMessage(), e);
+    }
+  }
+}

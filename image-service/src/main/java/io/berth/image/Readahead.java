@@ -1,0 +1,162 @@
+package io.berth.image;
+
+import com.google.errorprone.annotations.MustBeClosed;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InterruptedIOException;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A stream that is read ahead, by a bounded number of chunks, on a thread of its own: what makes a
+ * pipeline of stages run at the pace of its slowest one. The thread opens the source and closes it.
+ * It is a platform thread, since stages compute for seconds and virtual threads are not preempted:
+ * they would keep the daemon's other calls from running.
+ */
+final class Readahead extends InputStream {
+
+  /** Opens a source. */
+  @FunctionalInterface
+  interface Opener {
+    @MustBeClosed
+    InputStream open() throws IOException, InterruptedException;
+  }
+
+  /** Content, or the end and why it came early. */
+  private static final class Chunk {
+    static final int END = -1;
+
+    final byte[] data;
+    final int length;
+    final @Nullable Throwable failure;
+
+    Chunk(byte[] data, int length, @Nullable Throwable failure) {
+      this.data = data;
+      this.length = length;
+      this.failure = failure;
+    }
+  }
+
+  private final BlockingQueue<Chunk> filled;
+  private final BlockingQueue<byte[]> empty;
+  private final Thread thread;
+  private @Nullable Chunk current;
+  private int position;
+
+  /**
+   * @param open runs on the reading thread
+   * @param chunkSize in bytes
+   */
+  Readahead(String name, Opener open, int chunkSize, int chunks) {
+    filled = new ArrayBlockingQueue<>(chunks + 1); // the end always finds room
+    empty = new ArrayBlockingQueue<>(chunks);
+    for (int i = 0; i < chunks; i++) {
+      empty.add(new byte[chunkSize]);
+    }
+    thread = Thread.ofPlatform().daemon().name(name).start(() -> run(open));
+  }
+
+  private void run(Opener open) {
+    Throwable failure = null;
+    try (InputStream source = open.open()) {
+      while (true) {
+        byte[] buffer = empty.take();
+        int length = source.readNBytes(buffer, 0, buffer.length);
+        if (length > 0) {
+          filled.add(new Chunk(buffer, length, null));
+        }
+        if (length < buffer.length) {
+          break;
+        }
+      }
+    } catch (Throwable e) {
+      failure = e;
+    }
+    filled.add(new Chunk(new byte[0], Chunk.END, failure));
+  }
+
+  /**
+   * The current chunk, waiting for the next one when it is used up.
+   *
+   * @return null at the end
+   */
+  private @Nullable Chunk chunk() throws IOException {
+    Chunk chunk = current;
+    if (chunk != null && chunk.length != Chunk.END && position == chunk.length) {
+      empty.add(chunk.data);
+      chunk = null;
+    }
+    if (chunk == null) {
+      try {
+        chunk = filled.take();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        throw new InterruptedIOException("interrupted while reading");
+      }
+      position = 0;
+    }
+    current = chunk;
+    if (chunk.length != Chunk.END) {
+      return chunk;
+    }
+    switch (chunk.failure) {
+      case null -> {
+        return null;
+      }
+      case IOException e -> throw e;
+      case RuntimeException e -> throw e;
+      case Error e -> throw e;
+      case Throwable e -> throw new IOException(e);
+    }
+  }
+
+  @Override
+  public int read() throws IOException {
+    Chunk chunk = chunk();
+    return chunk == null ? -1 : chunk.data[position++] & 0xff;
+  }
+
+  @Override
+  public int read(byte[] buffer, int offset, int length) throws IOException {
+    if (length == 0) {
+      return 0;
+    }
+    Chunk chunk = chunk();
+    if (chunk == null) {
+      return -1;
+    }
+    int count = Math.min(length, chunk.length - position);
+    System.arraycopy(chunk.data, position, buffer, offset, count);
+    position += count;
+    return count;
+  }
+
+  /**
+   * Exact about the end: 0 only there, waiting if need be. GZIPInputStream looks for a further
+   * member only if something is available.
+   */
+  @Override
+  public int available() throws IOException {
+    Chunk chunk = chunk();
+    return chunk == null ? 0 : chunk.length - position;
+  }
+
+  /** Stops the reading thread and waits until it has closed the source. */
+  @Override
+  public void close() {
+    thread.interrupt();
+    boolean interrupted = false;
+    while (true) {
+      try {
+        thread.join();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,51 @@
+package io.berth.image;
+
+import java.net.URI;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * A place to ask for a registry's content: a mirror or the registry itself.
+ *
+ * @param root everything is beneath it, ends in {@code /v2} unless the configuration overrides it
+ * @param mirror true when it isn't the registry itself, and so gets no credentials by default
+ * @param headers sent along with every request to this very host
+ * @param source where it was configured, for example {@code
+ *     /etc/berth/certs.d/quay.io/hosts.toml:3}
+ */
+record RegistryHost(
+    URI root,
+    boolean mirror,
+    Set<Capability> capabilities,
+    Tls tls,
+    Map<String, String> headers,
+    String source) {
+
+  /** What a host is trusted with. */
+  enum Capability {
+    /** To say which digest a tag stands for. */
+    RESOLVE,
+    /** To deliver content by digest. */
+    PULL
+  }
+
+  /**
+   * Whom to trust.
+   *
+   * @param authorities files of certificates besides the system's, with their time of change so
+   *     that a changed file makes a new connection
+   */
+  record Tls(boolean skipVerify, List<AuthorityFile> authorities) {
+    static final Tls SYSTEM = new Tls(false, List.of());
+  }
+
+  record AuthorityFile(Path path, FileTime modified) {}
+
+  /** Scheme, host and port: how messages name it. */
+  String origin() {
+    return root.getScheme() + "://" + root.getRawAuthority();
+  }
+}

@@ -1,0 +1,151 @@
+package io.berth.image;
+
+import com.google.errorprone.annotations.MustBeClosed;
+import io.berth.image.ImageException.Reason;
+import io.berth.image.RegistryHost.Capability;
+import io.berth.oci.Descriptor;
+import io.berth.oci.Digest;
+import io.berth.oci.ImageReference;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** A repository at all hosts that serve it: each request goes to the next host when one fails. */
+final class Repository implements BlobSource {
+  private final ImageReference image;
+  private final List<RegistryEndpoint> endpoints;
+  private final Path configuration;
+
+  /**
+   * @param endpoints in the order to ask; the last is the registry itself
+   * @param configuration where hosts could be configured, for advice
+   */
+  Repository(ImageReference image, List<RegistryEndpoint> endpoints, Path configuration) {
+    this.image = image;
+    this.endpoints = endpoints;
+    this.configuration = configuration;
+  }
+
+  /** One request to one host. */
+  private interface Request<T> {
+    T to(RegistryEndpoint endpoint) throws InterruptedException;
+  }
+
+  /**
+   * The manifest that the reference stands for now; content only where it had to be fetched anyway.
+   *
+   * @throws ImageException as the last host failed, with what the others said
+   */
+  ServedManifest resolve() throws InterruptedException {
+    Digest wanted = image.digest();
+    ServedManifest found =
+        ask(
+            wanted == null ? Capability.RESOLVE : Capability.PULL,
+            endpoint -> {
+              ServedManifest served = endpoint.resolve(image.tagOrDigest());
+              byte[] content = served.content();
+              if (wanted != null && content != null) {
+                requireSame(wanted, content, endpoint);
+              }
+              return served;
+            });
+    return wanted == null ? found : new ServedManifest(wanted, found.mediaType(), found.content());
+  }
+
+  /**
+   * A manifest's verified content.
+   *
+   * @param size as some descriptor says, -1 when none does
+   */
+  ServedManifest manifest(Digest digest, long size) throws InterruptedException {
+    return ask(
+        Capability.PULL,
+        endpoint -> {
+          ServedManifest served = endpoint.manifest(digest.toString());
+          byte[] content = served.content();
+          if (content == null || (size >= 0 && content.length != size)) {
+            throw new ImageException(
+                Reason.CORRUPT, "manifest " + digest + " at " + endpoint + " is not of its size");
+          }
+          requireSame(digest, content, endpoint);
+          return served;
+        });
+  }
+
+  private static void requireSame(Digest digest, byte[] content, RegistryEndpoint endpoint) {
+    if (!digest.matches(content)) {
+      throw new ImageException(
+          Reason.CORRUPT,
+          "what " + endpoint + " serves as manifest " + digest + " has another digest");
+    }
+  }
+
+  /** A small blob's verified content. */
+  byte[] blob(Descriptor blob, int limit) throws InterruptedException {
+    if (blob.size() > limit) {
+      throw new ImageException(
+          Reason.UNSUPPORTED,
+          "blob " + blob.digest() + " is larger than the " + limit + " bytes allowed for its kind");
+    }
+    return ask(
+        Capability.PULL,
+        endpoint -> {
+          try (InputStream in =
+              new VerifyingStream(
+                  endpoint.blob(blob), "blob " + blob.digest(), blob.digest(), blob.size())) {
+            return in.readAllBytes();
+          } catch (IOException e) {
+            throw new ImageException(
+                Reason.REGISTRY_UNAVAILABLE, "blob " + blob.digest() + ": " + e.getMessage(), e);
+          }
+        });
+  }
+
+  @Override
+  public int attempts() {
+    return (int) endpoints.stream().filter(endpoint -> endpoint.can(Capability.PULL)).count();
+  }
+
+  @Override
+  @MustBeClosed
+  public InputStream open(Descriptor blob, int attempt) throws InterruptedException {
+    return endpoints.stream()
+        .filter(endpoint -> endpoint.can(Capability.PULL))
+        .skip(attempt)
+        .findFirst()
+        .orElseThrow()
+        .blob(blob);
+  }
+
+  private <T> T ask(Capability capability, Request<T> request) throws InterruptedException {
+    List<String> earlier = new ArrayList<>();
+    @Nullable ImageException last = null;
+    for (RegistryEndpoint endpoint : endpoints) {
+      if (!endpoint.can(capability)) {
+        continue;
+      }
+      try {
+        return request.to(endpoint);
+      } catch (ImageException e) {
+        if (last != null) {
+          earlier.add(String.valueOf(last.getMessage()));
+        }
+        last = e;
+      }
+    }
+    if (last == null) {
+      throw new ImageException(
+          Reason.CONFIGURATION,
+          "no host of " + image.registry() + " may " + capability + "; see " + configuration);
+    }
+    throw earlier.isEmpty()
+        ? last
+        : new ImageException(
+            last.reason(),
+            last.getMessage() + "; before that: " + String.join("; ", earlier),
+            last);
+  }
+}

@@ -1,0 +1,125 @@
+package io.berth.image;
+
+import io.berth.linux.FileTree;
+import io.berth.linux.Mounts;
+import io.berth.linux.RootedTree;
+import io.berth.oci.ChainId;
+import io.berth.oci.Digest;
+import io.berth.snapshot.Layer;
+import io.berth.snapshot.LayerDraft;
+import io.berth.snapshot.OverlaySnapshotter;
+import io.berth.snapshot.Usage;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/** Layers unpacked for a test, and the root file system mounted from them. */
+final class LayerStack implements AutoCloseable {
+  final Path folder;
+  final Path rootfs;
+  final OverlaySnapshotter snapshotter;
+  private final LayerUnpacker unpacker;
+  private final List<ChainId> chain = new ArrayList<>();
+
+  LayerStack() throws IOException {
+    this(UnpackLimits.DEFAULT);
+  }
+
+  LayerStack(UnpackLimits limits) throws IOException {
+    folder = Files.createTempDirectory("berth-layers");
+    rootfs = Files.createDirectory(folder.resolve("rootfs"));
+    unpacker = new LayerUnpacker(limits);
+    snapshotter =
+        new OverlaySnapshotter(
+            folder.resolve("store"),
+            (debt, cause) -> {
+              throw new AssertionError("owed " + debt, cause);
+            });
+  }
+
+  /** Unpacks and commits one more layer. */
+  LayerStack add(TarBuilder tar) throws Exception {
+    return add(tar.build());
+  }
+
+  LayerStack add(byte[] tar) throws Exception {
+    Layer _ = unpack(tar);
+    return this;
+  }
+
+  Layer unpack(byte[] tar) throws Exception {
+    Digest diffId = Digest.sha256(tar);
+    ChainId parent = chain.isEmpty() ? null : chain.getLast();
+    ChainId id = parent == null ? new ChainId(diffId) : parent.then(diffId);
+    try (LayerDraft draft = snapshotter.draft(id, parent, diffId)) {
+      Usage usage = unpacker.unpack(new ByteArrayInputStream(tar), draft);
+      Layer layer = draft.commit(usage);
+      chain.add(id);
+      return layer;
+    }
+  }
+
+  /**
+   * Unpacks all layers before the first is committed, the uppermost first, as a parallel pull may.
+   */
+  LayerStack addInAnyOrder(TarBuilder... tars) throws Exception {
+    List<LayerDraft> drafts = new ArrayList<>();
+    List<Usage> usages = new ArrayList<>();
+    List<byte[]> archives = new ArrayList<>();
+    for (TarBuilder tar : tars) {
+      archives.add(tar.build());
+    }
+    List<Digest> diffIds = archives.stream().map(Digest::sha256).toList();
+    List<ChainId> ids = ChainId.of(diffIds);
+    try {
+      for (int i = tars.length - 1; i >= 0; i--) {
+        @SuppressWarnings("MustBeClosedChecker") // closed below
+        LayerDraft draft =
+            snapshotter.draft(ids.get(i), i == 0 ? null : ids.get(i - 1), diffIds.get(i));
+        drafts.addFirst(draft);
+        usages.addFirst(unpacker.unpack(new ByteArrayInputStream(archives.get(i)), draft));
+      }
+      for (int i = 0; i < tars.length; i++) {
+        Layer _ = drafts.get(i).commit(usages.get(i));
+      }
+    } finally {
+      drafts.forEach(LayerDraft::close);
+    }
+    chain.addAll(ids);
+    return this;
+  }
+
+  /** The merged tree. */
+  Path mount() {
+    Mounts.detach(rootfs);
+    snapshotter.mountReadOnly(chain, rootfs);
+    return rootfs;
+  }
+
+  /** The uppermost layer's own tree. */
+  Path top() {
+    return snapshotter.layer(chain.getLast()).orElseThrow().path();
+  }
+
+  static RootedTree.Stat stat(Path path) {
+    try (RootedTree tree = RootedTree.open(path.resolveSibling("."))) {
+      return tree.stat(tree.root(), path.getFileName().toString());
+    }
+  }
+
+  static Optional<byte[]> xattr(Path path, String name) {
+    try (RootedTree tree = RootedTree.open(path.resolveSibling("."))) {
+      return tree.getXattr(tree.root(), path.getFileName().toString(), name);
+    }
+  }
+
+  @Override
+  public void close() {
+    Mounts.detach(rootfs);
+    FileTree.delete(folder);
+  }
+}
