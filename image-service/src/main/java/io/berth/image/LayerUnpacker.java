@@ -1,0 +1,440 @@
+package io.berth.image;
+
+import com.google.errorprone.annotations.MustBeClosed;
+import io.berth.image.ImageException.Reason;
+import io.berth.image.LayerTree.Folder;
+import io.berth.linux.Errno;
+import io.berth.linux.ErrnoException;
+import io.berth.linux.Fd;
+import io.berth.linux.FileTree;
+import io.berth.linux.RootedTree;
+import io.berth.snapshot.LayerDraft;
+import io.berth.snapshot.Usage;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * Unpacks a layer's tar into a draft, in overlayfs's form: image-spec, "Image Layer Filesystem
+ * Changeset".
+ *
+ * <p>Needs nothing of the layers below, so layers can be unpacked in any order and at once.
+ * Whiteouts become character devices 0:0 and opaque folders get overlayfs's attribute. What does
+ * need the layers below waits for the commit, in {@link LayerFixups}.
+ *
+ * <p>The archive is a stranger's. No name or link leads out of the draft, not even while somebody
+ * changes the tree ({@link LayerTree}), no attribute of the archive speaks to overlayfs, and {@link
+ * UnpackLimits} bounds what it may use up. Time is linear in the archive's size.
+ */
+public final class LayerUnpacker {
+  private static final String WHITEOUT = ".wh.";
+  private static final String OPAQUE = ".wh..wh..opq";
+  private static final String AUFS = ".wh..wh.";
+  private static final int S_IFIFO = 0010000;
+  private static final int S_IFBLK = 0060000;
+
+  /**
+   * Files from this size on are sent to the disk at once, so that the sync of the commit finds
+   * little to do.
+   */
+  private static final long EARLY_WRITEBACK = 1 << 20;
+
+  private final UnpackLimits limits;
+
+  public LayerUnpacker(UnpackLimits limits) {
+    this.limits = limits;
+  }
+
+  /**
+   * Unpacks up to the archive's end mark. The stream may go on behind it with padding, which the
+   * digest of the uncompressed layer covers: the caller reads on to the end before it compares.
+   *
+   * <p>Blocks in native calls for as long as the disk does, which would hold the carrier of a
+   * virtual thread: to be called on a platform thread.
+   *
+   * @return room taken
+   * @throws IOException what the stream threw
+   * @throws ImageException CORRUPT if the archive is malformed, forbidden or beyond the limits,
+   *     DISK if writing failed; the draft is to be discarded
+   */
+  Usage unpack(InputStream tar, LayerDraft draft) throws IOException, InterruptedException {
+    LayerNotes notes = new LayerNotes();
+    boolean hasParent = draft.parent() != null;
+    try (LayerTree tree = new LayerTree(draft.root(), notes, hasParent, limits.pathBytes())) {
+      Usage usage =
+          new Run(new TarReader(tar, limits.headerBytes()), tree, notes, hasParent).unpackAll();
+      if (hasParent) {
+        draft.deferToCommit(parent -> LayerFixups.apply(draft.root(), parent, notes, limits));
+      }
+      return usage;
+    } catch (TarFormatException e) {
+      throw new ImageException(Reason.CORRUPT, "unpack layer: " + e.getMessage(), e);
+    } catch (ErrnoException e) {
+      throw failure("unpack layer", e);
+    }
+  }
+
+  /** A refusal of the kernel is the archive's fault unless it is about the machine. */
+  static ImageException failure(String operation, ErrnoException e) {
+    boolean machine =
+        switch (e.errno()) {
+          case Errno.ENOSPC,
+              Errno.EDQUOT,
+              Errno.EIO,
+              Errno.EROFS,
+              Errno.ENOMEM,
+              Errno.EPERM,
+              Errno.EACCES ->
+              true;
+          default -> false;
+        };
+    return new ImageException(
+        machine ? Reason.DISK : Reason.CORRUPT, operation + ": " + e.getMessage(), e);
+  }
+
+  /** One unpacking. */
+  private final class Run {
+    private final TarReader tar;
+    private final LayerTree tree;
+    private final RootedTree files;
+    private final LayerNotes notes;
+    private final boolean hasParent;
+    private final ByteBuffer buffer = ByteBuffer.allocateDirect(128 << 10);
+    private long entries;
+    private long content;
+    private long bytes;
+    private long inodes;
+
+    Run(TarReader tar, LayerTree tree, LayerNotes notes, boolean hasParent) {
+      this.tar = tar;
+      this.tree = tree;
+      this.files = tree.files();
+      this.notes = notes;
+      this.hasParent = hasParent;
+    }
+
+    Usage unpackAll() throws IOException, InterruptedException {
+      for (TarEntry entry = tar.next(); entry != null; entry = tar.next()) {
+        if (Thread.interrupted()) {
+          throw new InterruptedException("unpacking was interrupted");
+        }
+        if (++entries > limits.entries()) {
+          throw refused("the archive", "it has more than " + limits.entries() + " entries");
+        }
+        if (entry.name().length() > limits.pathBytes()
+            || entry.linkName().length() > limits.pathBytes()) {
+          throw refused(
+              "a name of "
+                  + Math.max(entry.name().length(), entry.linkName().length())
+                  + " characters",
+              "at most " + limits.pathBytes() + " are allowed");
+        }
+        try {
+          unpack(entry);
+        } catch (ErrnoException e) {
+          throw failure("unpack " + entry.name(), e);
+        }
+      }
+      notes.times.forEach((path, time) -> setFolderTime(tree, path, time));
+      return new Usage(bytes + 4096 * tree.madeFolders(), inodes + tree.madeFolders());
+    }
+
+    private void unpack(TarEntry entry) throws IOException, InterruptedException {
+      String path = LayerPath.clean(entry.name());
+      if (path.isEmpty()) {
+        if (entry.type() != TarEntry.Type.FOLDER) {
+          throw refused(entry.name(), "the root can only be a folder");
+        }
+        describe(tree.folder(""), entry);
+        return;
+      }
+      String name = LayerPath.name(path);
+      String folderPath = LayerPath.folder(path);
+      if (folderPath.startsWith(AUFS) || folderPath.contains("/" + AUFS) || name.startsWith(AUFS)) {
+        if (path.equals(LayerPath.join(folderPath, OPAQUE)) && !folderPath.contains(AUFS)) {
+          tree.makeOpaque(tree.folder(folderPath));
+        }
+        return; // aufs's own notes, which mean nothing elsewhere
+      }
+      Folder folder = tree.folder(folderPath);
+      if (name.startsWith(WHITEOUT)) {
+        whiteOut(folder, name.substring(WHITEOUT.length()), entry);
+        return;
+      }
+      if (entry.type() == TarEntry.Type.FOLDER) {
+        makeFolder(folder, name, entry);
+        return;
+      }
+      if (!notes.links.isEmpty()) {
+        notes.links.remove(LayerPath.join(folder.path(), name));
+      }
+      switch (entry.type()) {
+        case FILE -> makeFile(folder, name, entry);
+        case HARD_LINK -> link(folder, name, entry);
+        case SYMLINK -> makeSymlink(folder, name, entry);
+        case CHARACTER_DEVICE -> makeNode(folder, name, entry, LayerTree.S_IFCHR);
+        case BLOCK_DEVICE -> makeNode(folder, name, entry, S_IFBLK);
+        case FIFO -> makeNode(folder, name, entry, S_IFIFO);
+        case FOLDER -> throw new IllegalStateException("made above");
+      }
+    }
+
+    // Whiteouts. They speak of lower layers only, so what this layer itself has of that name stays,
+    // whatever the order.
+
+    private void whiteOut(Folder folder, String name, TarEntry entry) {
+      if (name.isEmpty() || name.equals(".") || name.equals("..")) {
+        throw refused(entry.name(), "it is no valid whiteout");
+      }
+      String path = LayerPath.join(folder.path(), name);
+      if (!hasParent || notes.links.containsKey(path)) {
+        return;
+      }
+      Optional<RootedTree.Stat> found = files.find(folder.fd(), name);
+      if (found.isEmpty()) {
+        files.makeNode(folder.fd(), name, LayerTree.S_IFCHR, 0, 0);
+        inodes++;
+      } else if (found.get().isDirectory()) {
+        tree.makeOpaque(tree.folder(path));
+        notes.implied.remove(path);
+      }
+    }
+
+    // Entries, in the order: create, owner, attributes, mode, times. Changing the owner drops
+    // security.capability and
+    // the setuid bit; an ACL among the attributes changes the mode.
+
+    private void makeFolder(Folder folder, String name, TarEntry entry) {
+      String path = LayerPath.join(folder.path(), name);
+      Optional<RootedTree.Stat> found = Optional.empty();
+      try {
+        files.makeDirectory(folder.fd(), name, 0700);
+        count(4096);
+      } catch (ErrnoException e) {
+        if (!e.is(Errno.EEXIST)) {
+          throw e;
+        }
+        found = files.find(folder.fd(), name);
+        if (found.isPresent() && !found.get().isDirectory()) {
+          uncount(tree.clear(folder, name));
+          files.makeDirectory(folder.fd(), name, 0700);
+          count(4096);
+        }
+      }
+      Folder made = tree.folder(path);
+      if (found.isPresent() && !found.get().isDirectory()) {
+        // What was there, a whiteout or another entry, has replaced the lower layers' folder of
+        // this name.
+        tree.makeOpaque(made);
+      }
+      if (!notes.links.isEmpty() && notes.links.remove(path) != null) {
+        tree.makeOpaque(made);
+      }
+      describe(made, entry);
+    }
+
+    private void describe(Folder folder, TarEntry entry) {
+      files.setOwner(folder.fd(), owner(entry.uid(), entry), owner(entry.gid(), entry));
+      setXattrs(folder.fd(), ".", entry);
+      files.setMode(folder.fd(), entry.mode());
+      notes.implied.remove(folder.path());
+      notes.times.put(folder.path(), new long[] {entry.mtimeSeconds(), entry.mtimeNanos()});
+    }
+
+    private void makeFile(Folder folder, String name, TarEntry entry)
+        throws IOException, InterruptedException {
+      content += entry.size();
+      if (content > limits.contentBytes()) {
+        throw refused(
+            "the archive", "its files have more than " + limits.contentBytes() + " bytes");
+      }
+      try (Fd file = create(folder, name)) {
+        if (entry.sparse() == null) {
+          write(file, entry.size());
+        } else {
+          writeSparse(file, entry.sparse());
+        }
+        files.setOwner(file, owner(entry.uid(), entry), owner(entry.gid(), entry));
+        setXattrs(folder.fd(), name, entry);
+        files.setMode(file, entry.mode());
+        files.setTime(file, entry.mtimeSeconds(), entry.mtimeNanos());
+        if (entry.size() >= EARLY_WRITEBACK) {
+          FileTree.startWriteback(file);
+        }
+      }
+      count(entry.size());
+    }
+
+    @MustBeClosed
+    private Fd create(Folder folder, String name) {
+      try {
+        return files.createFile(folder.fd(), name, 0600);
+      } catch (ErrnoException e) {
+        if (!e.is(Errno.EEXIST)) {
+          throw e;
+        }
+      }
+      uncount(tree.clear(folder, name));
+      return files.createFile(folder.fd(), name, 0600);
+    }
+
+    private void write(Fd file, long length) throws IOException, InterruptedException {
+      long left = length;
+      while (left > 0) {
+        buffer.clear().limit((int) Math.min(left, buffer.capacity()));
+        tar.read(buffer);
+        file.write(buffer, buffer.position());
+        left -= buffer.position();
+        if (left > 0 && Thread.interrupted()) {
+          throw new InterruptedException("unpacking was interrupted");
+        }
+      }
+    }
+
+    private void writeSparse(Fd file, TarEntry.SparseMap sparse)
+        throws IOException, InterruptedException {
+      long[] extents = sparse.extents();
+      for (int i = 0; i < extents.length; i += 2) {
+        file.seek(extents[i]);
+        write(file, extents[i + 1]);
+      }
+      file.truncate(sparse.fileSize());
+    }
+
+    private void makeSymlink(Folder folder, String name, TarEntry entry) {
+      if (entry.linkName().isEmpty()) {
+        throw refused(entry.name(), "it is a symbolic link to nothing");
+      }
+      uncount(tree.clear(folder, name));
+      files.makeSymlink(folder.fd(), name, entry.linkName());
+      files.setOwner(folder.fd(), name, owner(entry.uid(), entry), owner(entry.gid(), entry));
+      setXattrs(folder.fd(), name, entry);
+      files.setTime(folder.fd(), name, entry.mtimeSeconds(), entry.mtimeNanos());
+      count(0);
+    }
+
+    private void makeNode(Folder folder, String name, TarEntry entry, int type) {
+      uncount(tree.clear(folder, name));
+      files.makeNode(
+          folder.fd(),
+          name,
+          type | 0600,
+          number(entry.major(), entry),
+          number(entry.minor(), entry));
+      files.setOwner(folder.fd(), name, owner(entry.uid(), entry), owner(entry.gid(), entry));
+      setXattrs(folder.fd(), name, entry);
+      files.setMode(folder.fd(), name, entry.mode());
+      files.setTime(folder.fd(), name, entry.mtimeSeconds(), entry.mtimeNanos());
+      count(0);
+    }
+
+    /**
+     * The target is found as any path, its last name not followed; one that isn't in this layer is
+     * looked for later.
+     */
+    private void link(Folder linkFolder, String name, TarEntry entry) {
+      String target = LayerPath.clean(entry.linkName());
+      if (target.isEmpty()) {
+        throw refused(entry.name(), "it is a hard link to the root folder");
+      }
+      String path = LayerPath.join(linkFolder.path(), name);
+      String targetName = LayerPath.name(target);
+      Optional<Folder> targetFolder = tree.existingFolder(LayerPath.folder(target));
+      Optional<RootedTree.Stat> found = targetFolder.flatMap(f -> files.find(f.fd(), targetName));
+      String real = targetFolder.map(f -> LayerPath.join(f.path(), targetName)).orElse(target);
+      if (real.equals(path)) {
+        return;
+      }
+      Folder folder = tree.folder(linkFolder.path());
+      if (found.isEmpty()) {
+        defer(folder, name, path, notes.links.getOrDefault(real, real), entry);
+        return;
+      }
+      if (found.get().isDirectory() || LayerTree.isWhiteout(found.get())) {
+        throw refused(
+            entry.name(),
+            "it is a hard link to "
+                + entry.linkName()
+                + ", which is "
+                + (found.get().isDirectory() ? "a folder" : "removed"));
+      }
+      uncount(tree.clear(folder, name));
+      // Clearing may have removed a folder with the target in it: then link(2) says so.
+      files.makeLink(
+          tree.folder(LayerPath.folder(real)).fd(),
+          targetName,
+          tree.folder(linkFolder.path()).fd(),
+          name);
+    }
+
+    private void defer(Folder folder, String name, String path, String target, TarEntry entry) {
+      if (!hasParent) {
+        throw refused(
+            entry.name(),
+            "it is a hard link to " + entry.linkName() + ", which is not in the image");
+      }
+      uncount(tree.clear(folder, name));
+      notes.links.put(path, target);
+    }
+
+    private void setXattrs(Fd folder, String name, TarEntry entry) {
+      for (Map.Entry<String, byte[]> xattr : entry.xattrs().entrySet()) {
+        if (LayerTree.isOverlayAttribute(xattr.getKey())) {
+          continue; // only Berth tells overlayfs what to hide
+        }
+        try {
+          files.setXattr(folder, name, xattr.getKey(), xattr.getValue());
+        } catch (ErrnoException e) {
+          boolean unsupported = e.is(Errno.EOPNOTSUPP);
+          // user.* belongs to files and folders only, xattr(7).
+          boolean misplaced =
+              e.is(Errno.EPERM)
+                  && xattr.getKey().startsWith("user.")
+                  && entry.type() != TarEntry.Type.FILE
+                  && entry.type() != TarEntry.Type.FOLDER;
+          if (!unsupported && !misplaced) {
+            throw e;
+          }
+        }
+      }
+    }
+
+    private int owner(long id, TarEntry entry) {
+      // The highest 32-bit number means "leave as it is" to chown(2).
+      if (id < 0 || id >= 0xffffffffL) {
+        throw refused(entry.name(), "its owner " + id + " is no user or group id");
+      }
+      return (int) id;
+    }
+
+    private int number(long device, TarEntry entry) {
+      if (device < 0 || device > Integer.MAX_VALUE) {
+        throw refused(entry.name(), "its device number " + device + " is impossible");
+      }
+      return (int) device;
+    }
+
+    private void count(long size) {
+      bytes += (size + 4095) & ~4095L;
+      inodes++;
+    }
+
+    private void uncount(Optional<RootedTree.Stat> removed) {
+      if (removed.isPresent() && removed.get().links() <= 1) {
+        bytes -= removed.get().blocks() * 512;
+        inodes--;
+      }
+    }
+  }
+
+  static void setFolderTime(LayerTree tree, String path, long[] time) {
+    tree.existingFolder(path)
+        .ifPresent(folder -> tree.files().setTime(folder.fd(), time[0], (int) time[1]));
+  }
+
+  private static ImageException refused(String object, String why) {
+    return new ImageException(Reason.CORRUPT, "unpack " + object + ": " + why);
+  }
+}
