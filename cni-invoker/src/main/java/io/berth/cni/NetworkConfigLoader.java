@@ -22,15 +22,9 @@ final class NetworkConfigLoader {
    * What the folder holds.
    *
    * @param network null when no file is valid
-   * @param pluginFolder where more plugins of the network are looked for, existing or not; null
-   *     when they aren't
    * @param skipped one sentence for each file before it that is broken
    */
-  record Found(
-      @Nullable Network network,
-      @Nullable Path file,
-      @Nullable Path pluginFolder,
-      List<String> skipped) {}
+  record Found(@Nullable Network network, @Nullable Path file, List<String> skipped) {}
 
   NetworkConfigLoader(Path folder) {
     this.folder = folder;
@@ -46,15 +40,14 @@ final class NetworkConfigLoader {
       for (Path file : files(folder, name -> SUFFIXES.stream().anyMatch(name::endsWith))) {
         try {
           Network network = Network.of(CniJson.parse(Files.readAllBytes(file)));
-          Path pluginFolder = network.onlyInlinedPlugins() ? null : folder.resolve(network.name());
-          if (pluginFolder != null) {
-            network = network.withPlugins(pluginsOfFolder(pluginFolder));
+          if (!network.onlyInlinedPlugins()) {
+            network = network.withPlugins(pluginsOfFolder(folder.resolve(network.name())));
           }
           if (network.plugins().isEmpty()) {
             throw new IllegalArgumentException(
                 "no plugins, neither in the file nor in " + folder.resolve(network.name()));
           }
-          return new Found(network, file, pluginFolder, List.copyOf(skipped));
+          return new Found(network, file, List.copyOf(skipped));
         } catch (NoSuchFileException e) {
           // Removed while we were looking: as if it had never been.
         } catch (IllegalArgumentException e) {
@@ -66,7 +59,7 @@ final class NetworkConfigLoader {
     } catch (IOException e) {
       skipped.add(folder + ": can't be read: " + e);
     }
-    return new Found(null, null, null, List.copyOf(skipped));
+    return new Found(null, null, List.copyOf(skipped));
   }
 
   private List<Network.Plugin> pluginsOfFolder(Path pluginFolder) throws IOException {

@@ -1,12 +1,10 @@
 package io.berth.cni;
 
 import io.berth.linux.FolderWatch;
-import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -16,12 +14,19 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Keeps the present network as an immutable value that anyone reads without waiting. One thread
- * follows the folders of configurations and plugins and is the only one to change it. STATUS is
- * asked by a {@link StatusPoller} of each network, so that a plugin that hangs never delays a
- * change of configuration.
+ * follows the folder of configurations and is the only one to change it. STATUS is asked by a
+ * {@link StatusPoller} of each network, so that a plugin that hangs never delays a change of
+ * configuration.
  */
 final class NetworkFollower implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(NetworkFollower.class);
+
+  /**
+   * The watch tells of changes at once; what it can't see is found by looking again: plugins that
+   * are installed later, the network's own folder, file systems whose changes inotify doesn't
+   * report. Looking takes a fraction of a millisecond.
+   */
+  private static final Duration LOOK_AGAIN = Duration.ofSeconds(1);
 
   private final CniSettings settings;
   private final PluginProcess plugins;
@@ -30,12 +35,7 @@ final class NetworkFollower implements AutoCloseable {
   private final Semaphore wake = new Semaphore(0);
   private final Thread thread = Thread.ofVirtual().name("cni-config").unstarted(this::follow);
 
-  /**
-   * Used by {@link #start} before the thread runs, by the thread, and by {@link #close} when it has
-   * ended.
-   */
-  private final Map<Path, FolderWatch> watches = new HashMap<>();
-
+  private @Nullable FolderWatch watch; // of those who start and close it
   private volatile Loaded loaded = new Loaded(null, null, List.of(), List.of(), null);
 
   /**
@@ -62,8 +62,7 @@ final class NetworkFollower implements AutoCloseable {
 
   /** Loads the network, then follows it until closed. */
   void start() {
-    watch(settings.confDir());
-    settings.binDirs().forEach(this::watch);
+    watch = FolderWatch.start(settings.confDir(), _ -> wake.release());
     refresh();
     thread.start();
   }
@@ -106,7 +105,7 @@ final class NetworkFollower implements AutoCloseable {
   private void follow() {
     try {
       while (!Thread.interrupted()) {
-        boolean _ = wake.tryAcquire(settings.statusInterval().toMillis(), TimeUnit.MILLISECONDS);
+        boolean _ = wake.tryAcquire(LOOK_AGAIN.toMillis(), TimeUnit.MILLISECONDS);
         int _ = wake.drainPermits();
         try {
           refresh();
@@ -146,10 +145,6 @@ final class NetworkFollower implements AutoCloseable {
     found.skipped().stream()
         .filter(problem -> !before.skipped().contains(problem))
         .forEach(problem -> log.warn("cni configuration is passed over: {}", problem));
-    // Few have this folder; when it is made, the watch of the folder above tells.
-    if (found.pluginFolder() != null && Files.isDirectory(found.pluginFolder())) {
-      watch(found.pluginFolder());
-    }
   }
 
   private List<String> missing(@Nullable Network network) {
@@ -162,10 +157,6 @@ final class NetworkFollower implements AutoCloseable {
           .forEach(type -> missing.add(plugins.missing(type)));
     }
     return List.copyOf(missing);
-  }
-
-  private void watch(Path folder) {
-    watches.computeIfAbsent(folder, path -> FolderWatch.start(path, _ -> wake.release()));
   }
 
   /** Ends the threads; plugin calls of theirs under way are killed. */
@@ -183,7 +174,9 @@ final class NetworkFollower implements AutoCloseable {
     if (loaded.poller() != null) {
       loaded.poller().close();
     }
-    watches.values().forEach(FolderWatch::close);
+    if (watch != null) {
+      watch.close();
+    }
     if (interrupted) {
       Thread.currentThread().interrupt();
     }

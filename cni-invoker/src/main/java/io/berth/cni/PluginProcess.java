@@ -14,12 +14,16 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * One call of a plugin: finds the program, hands it environment and request, and judges how it
  * ended.
  */
 final class PluginProcess {
+  private static final Logger log = LoggerFactory.getLogger(PluginProcess.class);
+
   /**
    * ETXTBSY, errno(3): the program is being written, as by an installer that copies over the old
    * one.
@@ -104,6 +108,13 @@ final class PluginProcess {
     }
     if (!result.ok()) {
       throw CniException.pluginFailed(call.operation(), PluginError.of(plugin, result));
+    }
+    if (result.stderr().length > 0) {
+      log.debug(
+          "{}: plugin {} remarked: {}",
+          call.operation(),
+          plugin,
+          PluginError.excerpt(result.err()));
     }
     return result.stdout();
   }

@@ -8,11 +8,12 @@ import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Chooses the version to speak when a configuration leaves a choice ({@code cniVersions}): the
@@ -20,6 +21,8 @@ import org.jspecify.annotations.Nullable;
  * the configuration is loaded and never on the way of a pod. Used by one thread at a time.
  */
 final class PluginVersions {
+  private static final Logger log = LoggerFactory.getLogger(PluginVersions.class);
+
   private final PluginProcess plugins;
   private final Duration timeout;
   private final Map<Program, Set<CniVersion>> known = new HashMap<>();
@@ -66,7 +69,7 @@ final class PluginVersions {
         known.put(program, spoken);
       }
       return spoken;
-    } catch (IOException | CniException | IllegalArgumentException e) {
+    } catch (IOException e) {
       return Set.of();
     } catch (InterruptedException e) {
       // The owner is closing; it sees the flag at its next wait.
@@ -79,18 +82,24 @@ final class PluginVersions {
     // Plugins built before 1.0.0 insist on these variables whatever the command.
     Map<String, String> variables =
         Map.of("CNI_CONTAINERID", "dummy", "CNI_NETNS", "dummy", "CNI_IFNAME", "dummy");
-    byte[] answer =
-        plugins.run(
-            new PluginProcess.Call(
-                "cni version of plugin " + type,
-                PluginProcess.Command.VERSION,
-                type,
-                variables,
-                CniJson.newObject().put("cniVersion", ours.toString())),
-            timeout);
-    List<String> supported = CniJson.strings(CniJson.parse(answer).path("supportedVersions"));
-    Set<CniVersion> versions = new HashSet<>();
-    supported.forEach(version -> versions.add(CniVersion.parse(version)));
-    return versions;
+    try {
+      byte[] answer =
+          plugins.run(
+              new PluginProcess.Call(
+                  "cni version of plugin " + type,
+                  PluginProcess.Command.VERSION,
+                  type,
+                  variables,
+                  CniJson.newObject().put("cniVersion", ours.toString())),
+              timeout);
+      Set<CniVersion> versions = new HashSet<>();
+      for (String version : CniJson.strings(CniJson.parse(answer).path("supportedVersions"))) {
+        versions.add(CniVersion.parse(version));
+      }
+      return versions;
+    } catch (CniException | IllegalArgumentException e) {
+      log.warn("plugin {} does not tell its versions: {}", type, e.getMessage());
+      return Set.of();
+    }
   }
 }

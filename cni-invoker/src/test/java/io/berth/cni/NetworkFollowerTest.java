@@ -59,18 +59,23 @@ class NetworkFollowerTest {
         plugins.configureList("1.0.0", "only");
         Needs.await("ready again", SOON, () -> networks.status().ready());
       }
-      // All at once, as an installer does it: nothing may be missed for want of a look in between.
-      remove(plugins.confDir);
-      Files.createDirectory(plugins.confDir);
-      plugins.configure(
-          "20-b.conflist",
-          "{\"cniVersion\":\"1.0.0\",\"name\":\"b\",\"plugins\":[{\"type\":\"only\"}]}");
-      Needs.await("the new network", SOON, () -> "b".equals(networks.status().network()));
-      plugins.configure(
-          "10-a.conflist",
-          "{\"cniVersion\":\"1.0.0\",\"name\":\"a\",\"plugins\":[{\"type\":\"only\"}]}");
-      Needs.await("the newer network", SOON, () -> "a".equals(networks.status().network()));
+      // All at once, as an installer does it; the new folder may even have the old one's inode
+      // number.
+      for (int round = 0; round < 4; round++) {
+        String first = "a" + round;
+        String second = "b" + round;
+        remove(plugins.confDir);
+        Files.createDirectory(plugins.confDir);
+        plugins.configure("20.conflist", list(first));
+        Needs.await("network " + first, SOON, () -> first.equals(networks.status().network()));
+        plugins.configure("10.conflist", list(second));
+        Needs.await("network " + second, SOON, () -> second.equals(networks.status().network()));
+      }
     }
+  }
+
+  private static String list(String name) {
+    return "{\"cniVersion\":\"1.0.0\",\"name\":\"" + name + "\",\"plugins\":[{\"type\":\"only\"}]}";
   }
 
   @Test
