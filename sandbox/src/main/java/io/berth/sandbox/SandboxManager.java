@@ -120,7 +120,8 @@ public final class SandboxManager {
     }
     return switch (known.state()) {
       case READY -> known;
-      case CREATING -> { // nobody is at it, or we would have joined: recovery could not undo it
+      case CREATING -> { // nobody is at it, or we would have joined: its record could not be
+        // deleted
         discard(known);
         yield make(config, handler);
       }
@@ -171,6 +172,7 @@ public final class SandboxManager {
       }
       if (sandbox.sharedPid()) {
         Sandbox addressed = made;
+        addCgroupUndo(rollback, sandbox); // which the OCI runtime makes for the init
         rollback.add(new Debt(INIT_DEBT, id.value()), () -> init.stop(id));
         made = made.withInit(Stages.time("init", () -> init.start(addressed)));
       }
@@ -400,6 +402,13 @@ public final class SandboxManager {
             });
   }
 
+  private void addCgroupUndo(Rollback rollback, Sandbox sandbox) {
+    String made = sandbox.cgroup().made();
+    if (made != null) {
+      rollback.add(new Debt(CGROUP_DEBT, made), () -> PodCgroup.remove(made, cgroups));
+    }
+  }
+
   private void removeCgroup(Sandbox sandbox) {
     String made = sandbox.cgroup().made();
     if (made == null) {
@@ -474,15 +483,19 @@ public final class SandboxManager {
     finishStop(id);
   }
 
-  /// Undoes a sandbox that the daemon left half made.
-  private void discard(Sandbox sandbox) throws InterruptedException {
+  /// Undoes a sandbox that the daemon left half made, as [#make] would have: a rollback that is
+  /// never committed. Only DEL, which runs plugins, is left to the ledger.
+  private void discard(Sandbox sandbox) {
     SandboxId id = sandbox.id();
-    if (sandbox.sharedPid()) {
-      init.stop(id);
-    }
     oweNetwork(sandbox, "the daemon ended while the pod was being made");
-    clear(id);
-    store.delete(id);
+    try (Rollback rollback = new Rollback("discard sandbox " + id, debts)) {
+      rollback.add(new Debt(RECORD_DEBT, id.value()), () -> store.delete(id));
+      rollback.add(new Debt(FOLDER_DEBT, id.value()), () -> clear(id));
+      if (sandbox.sharedPid()) {
+        addCgroupUndo(rollback, sandbox);
+        rollback.add(new Debt(INIT_DEBT, id.value()), () -> init.stop(id));
+      }
+    }
   }
 
   private void oweNetwork(Sandbox sandbox, String why) {

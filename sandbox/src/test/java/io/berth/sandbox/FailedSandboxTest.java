@@ -142,9 +142,18 @@ class FailedSandboxTest {
 
   @Test
   void anInitThatDoesNotStartLeavesNothing() throws Exception {
+    AtomicReference<Path> cgroup = new AtomicReference<>();
     machine.init.failsAfterStart = true;
+    machine.init.onStart =
+        sandbox -> {
+          Path made = machine.cgroups.folder("memory", sandbox.cgroup().containerPath("init"));
+          assertThat(made.toFile().mkdirs()).isTrue(); // as the OCI runtime does
+          cgroup.set(machine.cgroups.folder("memory", sandbox.cgroup().parent()));
+        };
     assertThatThrownBy(() -> manager.run(FULL, "")).hasMessageContaining("did not start");
     assertUndone();
+    assertThat(cgroup.get()).doesNotExist();
+    machine.init.onStart = _ -> {};
     machine.init.failsAfterStart = false;
     assertRunsNow();
   }

@@ -27,6 +27,7 @@ import java.util.Optional;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 
@@ -46,6 +47,7 @@ final class PodMachine {
   final CniNetworks networks;
   final OwedDebts debts = new OwedDebts();
   final ScriptedInit init = new ScriptedInit();
+  final Cgroups cgroups = Cgroups.detect(Path.of("/sys/fs/cgroup"));
   private final String bridge;
 
   /// Keeps what is owed.
@@ -69,12 +71,12 @@ final class PodMachine {
     final List<SandboxId> running = new ArrayList<>();
     volatile boolean failsAfterStart;
     volatile boolean failsToStop;
-    volatile Runnable onStart = () -> {};
+    volatile Consumer<Sandbox> onStart = _ -> {};
 
     @Override
     public synchronized int start(Sandbox sandbox) {
       running.add(sandbox.id());
-      onStart.run();
+      onStart.accept(sandbox);
       if (failsAfterStart) {
         throw new IllegalStateException("init of sandbox " + sandbox.id() + " did not start");
       }
@@ -174,7 +176,7 @@ final class PodMachine {
         store,
         networks,
         podInit,
-        Cgroups.detect(Path.of("/sys/fs/cgroup")),
+        cgroups,
         debts);
   }
 

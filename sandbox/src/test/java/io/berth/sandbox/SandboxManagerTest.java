@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.InstanceOfAssertFactories.type;
 
-import io.berth.linux.Cgroups;
 import io.berth.linux.Namespaces;
 import io.berth.sandbox.SandboxException.Reason;
 import java.io.FileInputStream;
@@ -358,13 +357,12 @@ class SandboxManagerTest {
 
   @Test
   void cgroupThatWasMissingIsRemovedWithThePod() throws Exception {
-    Cgroups cgroups = Cgroups.detect(Path.of("/sys/fs/cgroup"));
     Sandbox sandbox = manager.run(Configs.hostNetwork("a"), "");
     String own = sandbox.cgroup().parent();
-    Path made = cgroups.folder("memory", sandbox.cgroup().containerPath("c1"));
+    Path made = machine.cgroups.folder("memory", sandbox.cgroup().containerPath("c1"));
     Files.createDirectories(made); // as the OCI runtime does
     manager.remove(sandbox.id().value());
-    assertThat(cgroups.folder("memory", own)).doesNotExist();
+    assertThat(machine.cgroups.folder("memory", own)).doesNotExist();
   }
 
   @Test
