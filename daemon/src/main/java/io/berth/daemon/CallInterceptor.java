@@ -78,7 +78,7 @@ final class CallInterceptor implements ServerInterceptor {
     public void close(Status status, Metadata trailers) {
       closed = true;
       Status answer = status;
-      if (status.getCode() == Status.Code.UNIMPLEMENTED) {
+      if (status.getCode() == Status.Code.UNIMPLEMENTED && status.getCause() == null) {
         answer =
             Status.UNIMPLEMENTED.withDescription(
                 "this version of Berth does not offer " + method + " yet");
@@ -118,7 +118,8 @@ final class CallInterceptor implements ServerInterceptor {
     }
     switch (done.code()) {
       case OK, UNIMPLEMENTED -> log.info("{}", done.describe());
-      case INTERNAL, UNKNOWN, DATA_LOSS -> log.error("{}", done.describe(), cause);
+      // Our own mistake: somebody will have to read the stack.
+      case INTERNAL -> log.error("{}", done.describe(), cause);
       case null, default -> {
         log.warn("{}", done.describe());
         log.debug("cause of the line above", cause);

@@ -15,7 +15,11 @@ public final class DaemonException extends RuntimeException {
     /// The socket cannot be made as configured.
     SOCKET,
     /// The metrics listener cannot be opened.
-    METRICS
+    METRICS,
+    /// `berth` found no daemon.
+    UNREACHABLE,
+    /// The daemon's answer to `berth` was an error.
+    REFUSED
   }
 
   private final Reason reason;

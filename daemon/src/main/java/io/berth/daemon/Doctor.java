@@ -502,7 +502,9 @@ final class Doctor {
     add(
         Finding.warning(
             subject,
-            found + " has " + faults.stream().map(Fault::what).collect(Collectors.joining("; ")),
+            found
+                + ", known to have: "
+                + faults.stream().map(Fault::what).collect(Collectors.joining("; ")),
             "install " + faults.getLast().fixedIn() + " or newer"));
   }
 

@@ -1,9 +1,13 @@
 package io.berth.daemon;
 
+import io.berth.cni.CniException;
 import io.berth.linux.ErrnoException;
+import io.berth.sandbox.SandboxException;
+import io.berth.snapshot.SnapshotException;
 import io.grpc.Context;
 import io.grpc.Deadline;
 import io.grpc.Status;
+import io.grpc.Status.Code;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
 import java.util.concurrent.CancellationException;
@@ -25,6 +29,9 @@ final class GrpcErrors {
           case StatusException known -> known.getStatus();
           // Nobody cancelled this call, so the daemon itself is stopping.
           case CancellationException _, InterruptedException _ -> Status.UNAVAILABLE;
+          case CniException cni -> code(cni.reason()).toStatus();
+          case SnapshotException snapshot -> code(snapshot.reason()).toStatus();
+          case SandboxException sandbox -> code(sandbox.reason()).toStatus();
           case ErrnoException _ -> Status.INTERNAL;
           case IllegalArgumentException _ -> Status.INVALID_ARGUMENT;
           default -> Status.INTERNAL;
@@ -32,6 +39,41 @@ final class GrpcErrors {
     return status.getDescription() == null
         ? status.withDescription(words(failure)).withCause(failure)
         : status.withCause(failure);
+  }
+
+  // UNKNOWN is what a failing environment gets (a plugin, a runtime, a file system): the kubelet
+  // shows its text as it is. INTERNAL is left to our own mistakes. NOT_FOUND tells the kubelet that
+  // the object of the call is gone, so nothing else may use it.
+
+  static Code code(CniException.Reason reason) {
+    return switch (reason) {
+      case NETWORK_NOT_READY, TRY_AGAIN -> Code.UNAVAILABLE;
+      case PLUGIN_FAILED, BAD_RESULT, CACHE_FAILED -> Code.UNKNOWN;
+      case TIMED_OUT -> Code.DEADLINE_EXCEEDED;
+      case INVALID_ARGUMENT -> Code.INVALID_ARGUMENT;
+      case NOT_ATTACHED -> Code.FAILED_PRECONDITION;
+    };
+  }
+
+  static Code code(SnapshotException.Reason reason) {
+    return switch (reason) {
+      case LAYER_MISSING -> Code.FAILED_PRECONDITION;
+      case SNAPSHOT_MISSING, KEY_REFUSED -> Code.INTERNAL;
+      case NO_SPACE -> Code.RESOURCE_EXHAUSTED;
+      case FILE_SYSTEM -> Code.UNKNOWN;
+    };
+  }
+
+  static Code code(SandboxException.Reason reason) {
+    return switch (reason) {
+      case NOT_FOUND -> Code.NOT_FOUND;
+      case INVALID -> Code.INVALID_ARGUMENT;
+      case CONFLICT -> Code.ALREADY_EXISTS;
+      // Not UNIMPLEMENTED, from which clients conclude that the whole call does not exist.
+      case UNSUPPORTED, NOT_READY -> Code.FAILED_PRECONDITION;
+      case UNAVAILABLE -> Code.UNAVAILABLE;
+      case FAILED -> Code.UNKNOWN;
+    };
   }
 
   /// DEADLINE_EXCEEDED, not CANCELLED, once the deadline has passed: clients that give up send a

@@ -68,17 +68,15 @@ final class KnownFaults {
   static List<Fault> ofConmon(Version conmon) {
     var faults = new ArrayList<Fault>();
     if (conmon.before("2.1.8")) {
-      faults.add(
-          new Fault(
-              "a user other than root cannot reopen /dev/stdout in a container", "conmon 2.1.8"));
+      faults.add(new Fault("/dev/stdout that only root can reopen", "conmon 2.1.8"));
     }
     if (conmon.before("2.1.9")) {
-      faults.add(new Fault("it can overrun a buffer while writing a log", "conmon 2.1.9"));
+      faults.add(new Fault("a buffer overrun in writing logs", "conmon 2.1.9"));
     }
     if (conmon.before("2.2.0")) {
       faults.add(
           new Fault(
-              "it can corrupt a log during rotation, and miss an out-of-memory kill on cgroup v2",
+              "logs corrupted in rotation, and out-of-memory kills missed on cgroup v2",
               "conmon 2.2.0"));
     }
     return faults;

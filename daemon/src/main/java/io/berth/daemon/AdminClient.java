@@ -1,0 +1,186 @@
+package io.berth.daemon;
+
+import com.google.protobuf.ByteString;
+import com.google.protobuf.Message;
+import io.berth.admin.v1.AdminGrpc;
+import io.berth.admin.v1.Debt;
+import io.berth.admin.v1.DebtsRequest;
+import io.berth.admin.v1.ImportChunk;
+import io.berth.admin.v1.ImportLabel;
+import io.berth.admin.v1.ImportResponse;
+import io.berth.admin.v1.OperationsRequest;
+import io.berth.admin.v1.Stage;
+import io.berth.daemon.DaemonException.Reason;
+import io.grpc.Status;
+import io.grpc.StatusException;
+import io.grpc.StatusRuntimeException;
+import io.grpc.stub.BlockingClientCall;
+import java.io.BufferedInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+
+/// The part of `berth` that talks to a running daemon and prints its answers.
+final class AdminClient implements AutoCloseable {
+  private static final int PIECE = 1 << 20;
+
+  private final Path socket;
+  private final DaemonConnection connection;
+
+  AdminClient(Path socket) {
+    this.socket = socket;
+    this.connection = new DaemonConnection(socket);
+  }
+
+  void debts(boolean json) {
+    List<Debt> debts = ask(admin -> admin.debts(DebtsRequest.getDefaultInstance())).getDebtsList();
+    if (json) {
+      System.out.println(AdminJson.array(debts));
+    } else if (debts.isEmpty()) {
+      System.out.println("nothing is owed");
+    } else {
+      debts.forEach(debt -> System.out.println(text(debt)));
+    }
+  }
+
+  void operations(String object, boolean json) {
+    var request = OperationsRequest.newBuilder().setObject(object).build();
+    List<io.berth.admin.v1.Operation> operations =
+        ask(admin -> admin.operations(request)).getOperationsList();
+    if (json) {
+      System.out.println(AdminJson.array(operations));
+    } else {
+      operations.forEach(operation -> System.out.println(text(operation)));
+    }
+  }
+
+  /// Sends the archive in pieces, no faster than the daemon takes them, and prints what it held.
+  ///
+  /// @param file `-` for standard input
+  void importArchive(String file, String name) throws IOException, InterruptedException {
+    try (InputStream archive =
+        file.equals("-")
+            ? System.in
+            : new BufferedInputStream(Files.newInputStream(Path.of(file)))) {
+      var admin = AdminGrpc.newBlockingV2Stub(connection.channel());
+      BlockingClientCall<ImportChunk, ImportResponse> call = admin.import_();
+      var label =
+          ImportLabel.newBuilder()
+              .setSource(file.equals("-") ? "standard input" : file)
+              .setName(name);
+      boolean open = call.write(ImportChunk.newBuilder().setLabel(label).build());
+      byte[] piece = new byte[PIECE];
+      for (int n = archive.readNBytes(piece, 0, PIECE);
+          open && n > 0;
+          n = archive.readNBytes(piece, 0, PIECE)) {
+        open =
+            call.write(ImportChunk.newBuilder().setData(ByteString.copyFrom(piece, 0, n)).build());
+      }
+      call.halfClose();
+      ImportResponse response = call.read();
+      if (response == null) {
+        throw new DaemonException(
+            Reason.UNREACHABLE,
+            "import " + file + ": berthd ended the call without an answer",
+            null);
+      }
+      response.getImagesList().forEach(System.out::println);
+    } catch (StatusException failure) {
+      throw words(failure.getStatus(), failure);
+    }
+  }
+
+  @Override
+  public void close() {
+    connection.close();
+  }
+
+  private <T extends Message> T ask(Function<AdminGrpc.AdminBlockingStub, T> question) {
+    try {
+      return question.apply(
+          AdminGrpc.newBlockingStub(connection.channel()).withDeadlineAfter(30, TimeUnit.SECONDS));
+    } catch (StatusRuntimeException failure) {
+      throw words(failure.getStatus(), failure);
+    }
+  }
+
+  private DaemonException words(Status status, Exception failure) {
+    if (status.getCode() == Status.Code.UNAVAILABLE && status.getCause() instanceof IOException) {
+      return new DaemonException(
+          Reason.UNREACHABLE,
+          "nobody answers on "
+              + socket
+              + ": start berthd (systemctl start berthd), be root or in its group, or name another"
+              + " socket with --socket",
+          failure);
+    }
+    String description = status.getDescription();
+    return new DaemonException(
+        Reason.REFUSED, description == null ? status.getCode().toString() : description, failure);
+  }
+
+  private static String text(Debt debt) {
+    return "%s %s, owed since %s, %d attempts, next at %s%n    %s"
+        .formatted(
+            debt.getKind(),
+            debt.getSubject(),
+            time(debt.getSince()),
+            debt.getAttempts(),
+            time(debt.getNextAttempt()),
+            debt.getLastError());
+  }
+
+  private static String text(io.berth.admin.v1.Operation operation) {
+    boolean running = operation.getFinishedAt() == 0;
+    long end = running ? nanos(Instant.now()) : operation.getFinishedAt();
+    var line = new StringBuilder();
+    line.append(time(operation.getStartedAt()))
+        .append(' ')
+        .append(operation.getRequestId())
+        .append(' ')
+        .append(operation.getMethod());
+    if (!operation.getObject().isEmpty()) {
+      line.append(' ').append(operation.getObject());
+    }
+    line.append(running ? " running for " : " ").append(millis(end - operation.getStartedAt()));
+    if (operation.getStagesCount() > 0) {
+      line.append(
+          operation.getStagesList().stream()
+              .map(AdminClient::text)
+              .collect(Collectors.joining(", ", " (", ")")));
+    }
+    if (!operation.getError().isEmpty()) {
+      line.append(" ").append(operation.getError());
+    }
+    return line.toString();
+  }
+
+  private static String text(Stage stage) {
+    return stage.getName()
+        + " "
+        + (stage.getDuration() == 0
+            ? "running for " + millis(nanos(Instant.now()) - stage.getStartedAt())
+            : millis(stage.getDuration()));
+  }
+
+  private static long nanos(Instant instant) {
+    return TimeUnit.SECONDS.toNanos(instant.getEpochSecond()) + instant.getNano();
+  }
+
+  private static Instant time(long nanos) {
+    return Instant.EPOCH.plus(Duration.ofNanos(nanos)).truncatedTo(ChronoUnit.MILLIS);
+  }
+
+  private static String millis(long nanos) {
+    return String.format(Locale.ROOT, "%.1f ms", nanos / 1e6);
+  }
+}
