@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -41,7 +42,8 @@ public final class FolderWatch implements AutoCloseable {
   private final Semaphore wake = new Semaphore(0);
   private Set<String> names = new HashSet<>(); // guarded by this
   private boolean rescan; // guarded by this
-  private int watch = -1; // of the watcher's thread
+  private boolean lost; // guarded by this
+  private volatile int watch = -1; // written by the watcher's thread
   private @Nullable Object
       identity; // of the watcher's thread: the folder's device and inode while watched
   private volatile boolean closed;
@@ -99,7 +101,7 @@ public final class FolderWatch implements AutoCloseable {
       ByteBuffer events = ByteBuffer.wrap(buffer, 0, (int) n).order(ByteOrder.nativeOrder());
       synchronized (this) {
         while (events.remaining() >= HEADER) {
-          events.getInt(); // watch descriptor: there is one
+          int descriptor = events.getInt();
           int mask = events.getInt();
           events.getInt(); // cookie
           int length = events.getInt();
@@ -109,6 +111,12 @@ public final class FolderWatch implements AutoCloseable {
           events.position(events.position() + length);
           if ((mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0) {
             rescan = true;
+            // The watch went with its folder. The next folder of that name may well get the same
+            // inode number.
+            // IN_IGNORED also comes of our own rm_watch, then for a descriptor that isn't the
+            // current one.
+            lost |=
+                descriptor == watch && (mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0;
           } else {
             names.add(name);
           }
@@ -154,12 +162,18 @@ public final class FolderWatch implements AutoCloseable {
     } catch (IOException e) {
       // there is none at present
     }
-    if (java.util.Objects.equals(now, identity)) {
+    boolean same;
+    synchronized (this) {
+      same = !lost && Objects.equals(now, identity);
+      lost = false;
+    }
+    if (same) {
       return false;
     }
     if (watch >= 0) {
-      Libc.inotify_rm_watch(inotify.number(), watch);
+      int old = watch;
       watch = -1;
+      Libc.inotify_rm_watch(inotify.number(), old);
     }
     identity = null;
     if (now != null) {

@@ -17,7 +17,8 @@ import org.jspecify.annotations.Nullable;
  * @param name the container's name in its pod
  * @param attempt counts the containers made under that name
  * @param image as the request names it, kept for the status
- * @param userImage what the user wrote in the pod's specification; empty when the request doesn't say
+ * @param userImage what the user wrote in the pod's specification; empty when the request doesn't
+ *     say
  * @param command replaces the image's entry point and drops its command; empty: the image's
  * @param args empty: the image's command, if the entry point is the image's too
  * @param workingDir empty: the image's
@@ -102,7 +103,8 @@ public record ContainerConfig(
   /**
    * CRI's {@code LinuxContainerSecurityContext}.
    *
-   * @param addCapabilities without the prefix {@code CAP_}, any case, {@code ALL} allowed; likewise the others
+   * @param addCapabilities without the prefix {@code CAP_}, any case, {@code ALL} allowed; likewise
+   *     the others
    * @param runAsUser absent is not the same as 0
    * @param runAsUsername empty: {@code runAsUser}
    * @param maskedPaths as given; empty masks nothing

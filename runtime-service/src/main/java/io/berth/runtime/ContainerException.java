@@ -2,7 +2,10 @@ package io.berth.runtime;
 
 import org.jspecify.annotations.Nullable;
 
-/** A container could not be made, run, entered or ended. The message names operation, container, cause and next step. */
+/**
+ * A container could not be made, run, entered or ended. The message names operation, container,
+ * cause and next step.
+ */
 public final class ContainerException extends RuntimeException {
   private static final long serialVersionUID = 1;
 

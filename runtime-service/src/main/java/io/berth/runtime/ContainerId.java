@@ -15,7 +15,9 @@ public record ContainerId(@JsonValue String value) implements Comparable<Contain
   public ContainerId {
     if (!FORM.matcher(value).matches()) {
       throw new IllegalArgumentException(
-          "malformed container id \"" + value + "\": 64 lower-case hexadecimal digits are expected");
+          "malformed container id \""
+              + value
+              + "\": 64 lower-case hexadecimal digits are expected");
     }
   }
 

@@ -1,0 +1,184 @@
+package io.berth.runtime;
+
+import io.berth.linux.ProcessRef;
+import io.berth.oci.Digest;
+import io.berth.sandbox.SandboxId;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A container as it stood at one moment, and the record that is kept of it. Times are nanoseconds
+ * since 1970, 0 when not yet.
+ *
+ * @param handler the configured name of the OCI runtime that runs it
+ * @param imageId the image's id, which stays when the image is removed
+ * @param imageRef a repo digest of the image, else its id
+ * @param imageName what the status calls the image
+ * @param bootId the boot of the machine in which it was made
+ * @param cgroupsPath as the OCI runtime got it
+ * @param cgroup the container's cgroup from the root of a hierarchy
+ * @param logPath absolute; empty when nothing is logged
+ * @param stopSignal the effective one, as in {@code SIGTERM}
+ * @param user the effective user
+ * @param init the container's first process, once the runtime has made it
+ * @param monitor its conmon
+ * @param exit how it ended
+ */
+public record Container(
+    ContainerId id,
+    SandboxId sandboxId,
+    ContainerConfig config,
+    String handler,
+    Digest imageId,
+    String imageRef,
+    String imageName,
+    ContainerState state,
+    String bootId,
+    String cgroupsPath,
+    String cgroup,
+    String logPath,
+    String stopSignal,
+    @Nullable User user,
+    long createdAt,
+    long startedAt,
+    @Nullable ProcessRef init,
+    @Nullable ProcessRef monitor,
+    @Nullable Exit exit) {
+
+  /** The user that the program runs as, resolved in the image. */
+  public record User(long uid, long gid, List<Long> groups) {}
+
+  /**
+   * How a container ended.
+   *
+   * @param code 128 + signal when a signal ended it; 255 when nobody can know it any more
+   * @param reason {@code Completed, Error, OOMKilled, StartError} or {@code Unknown}
+   * @param finishedAt nanoseconds since 1970
+   */
+  public record Exit(int code, String reason, String message, long finishedAt) {}
+
+  Container withState(ContainerState next) {
+    return new Container(
+        id,
+        sandboxId,
+        config,
+        handler,
+        imageId,
+        imageRef,
+        imageName,
+        next,
+        bootId,
+        cgroupsPath,
+        cgroup,
+        logPath,
+        stopSignal,
+        user,
+        createdAt,
+        startedAt,
+        init,
+        monitor,
+        exit);
+  }
+
+  Container withUser(User effective) {
+    return new Container(
+        id,
+        sandboxId,
+        config,
+        handler,
+        imageId,
+        imageRef,
+        imageName,
+        state,
+        bootId,
+        cgroupsPath,
+        cgroup,
+        logPath,
+        stopSignal,
+        effective,
+        createdAt,
+        startedAt,
+        init,
+        monitor,
+        exit);
+  }
+
+  Container created(ProcessRef newInit, @Nullable ProcessRef newMonitor) {
+    return new Container(
+        id,
+        sandboxId,
+        config,
+        handler,
+        imageId,
+        imageRef,
+        imageName,
+        ContainerState.CREATED,
+        bootId,
+        cgroupsPath,
+        cgroup,
+        logPath,
+        stopSignal,
+        user,
+        createdAt,
+        startedAt,
+        newInit,
+        newMonitor,
+        exit);
+  }
+
+  Container started(long at) {
+    return new Container(
+        id,
+        sandboxId,
+        config,
+        handler,
+        imageId,
+        imageRef,
+        imageName,
+        ContainerState.RUNNING,
+        bootId,
+        cgroupsPath,
+        cgroup,
+        logPath,
+        stopSignal,
+        user,
+        createdAt,
+        at,
+        init,
+        monitor,
+        exit);
+  }
+
+  /**
+   * CRI wants a start time even of a container that never began, and an end that isn't before it.
+   */
+  Container exited(Exit how) {
+    long began = startedAt == 0 ? how.finishedAt() : startedAt;
+    Exit ordered =
+        new Exit(how.code(), how.reason(), how.message(), Math.max(how.finishedAt(), began));
+    return new Container(
+        id,
+        sandboxId,
+        config,
+        handler,
+        imageId,
+        imageRef,
+        imageName,
+        ContainerState.EXITED,
+        bootId,
+        cgroupsPath,
+        cgroup,
+        logPath,
+        stopSignal,
+        user,
+        createdAt,
+        began,
+        init,
+        monitor,
+        ordered);
+  }
+
+  ContainerName name() {
+    return new ContainerName(sandboxId, config.name(), config.attempt());
+  }
+}

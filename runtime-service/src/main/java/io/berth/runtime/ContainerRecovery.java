@@ -1,0 +1,143 @@
+package io.berth.runtime;
+
+import io.berth.linux.Debt;
+import io.berth.linux.Debts;
+import io.berth.linux.ProcessRef;
+import io.berth.sandbox.Sandbox;
+import io.berth.sandbox.SandboxStore;
+import java.nio.file.Files;
+import java.time.Instant;
+import java.util.Map;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Brings the containers' records in line with what is still there after the daemon, or the machine,
+ * was started anew. Once, before serving. Containers that ran go on running: conmon is their
+ * parent, not the daemon.
+ */
+final class ContainerRecovery {
+  private static final Logger log = LoggerFactory.getLogger(ContainerRecovery.class);
+
+  private final ContainerLayout layout;
+  private final ContainerStore store;
+  private final SandboxStore sandboxes;
+  private final RuntimeHandlers handlers;
+  private final ContainerTeardown teardown;
+  private final ExitWatch exits;
+  private final PodLifecycle pods;
+  private final Debts debts;
+  private final String bootId;
+
+  ContainerRecovery(
+      ContainerLayout layout,
+      ContainerStore store,
+      SandboxStore sandboxes,
+      RuntimeHandlers handlers,
+      ContainerTeardown teardown,
+      ExitWatch exits,
+      PodLifecycle pods,
+      Debts debts,
+      String bootId) {
+    this.layout = layout;
+    this.store = store;
+    this.sandboxes = sandboxes;
+    this.handlers = handlers;
+    this.teardown = teardown;
+    this.exits = exits;
+    this.pods = pods;
+    this.debts = debts;
+    this.bootId = bootId;
+  }
+
+  void recover() throws InterruptedException {
+    for (Sandbox sandbox : sandboxes.list()) {
+      if (sandbox.state() == io.berth.sandbox.SandboxState.READY) {
+        pods.watchInit(sandbox);
+      }
+    }
+    for (Container container : store.all()) {
+      try {
+        recover(container);
+      } catch (RuntimeException e) {
+        // One container that resists must not keep the others from being served; stop and remove
+        // try again.
+        log.error("recover container {}: {}", container.id(), e.getMessage(), e);
+      }
+    }
+  }
+
+  private void recover(Container container) throws InterruptedException {
+    ContainerId id = container.id();
+    switch (container.state()) {
+      case CREATING -> discard(container);
+      case CREATED, STARTING, RUNNING -> {
+        if (!container.bootId().equals(bootId)) {
+          exits.lost(id, "the machine was started anew");
+        } else if (Files.exists(layout.exitFile(id))) {
+          exits.watch(container);
+        } else {
+          askTheKernel(container);
+        }
+      }
+      case EXITED -> {}
+      case REMOVING -> finishRemoval(container);
+    }
+  }
+
+  /**
+   * A daemon that died between telling the runtime to start and recording it leaves CREATED or
+   * STARTING behind.
+   */
+  private void askTheKernel(Container container) throws InterruptedException {
+    ContainerId id = container.id();
+    ProcessRef init = container.init();
+    if (container.state() != ContainerState.RUNNING && init != null && init.isAlive()) {
+      String status = handlers.get(container.handler()).status(id);
+      if (status.equals("running")) {
+        long now = ExitWatch.nanos(Instant.now());
+        store.update(
+            id,
+            c -> c.state() == ContainerState.CREATED ? c.withState(ContainerState.STARTING) : null);
+        store.update(id, c -> c.state() == ContainerState.STARTING ? c.started(now) : null);
+      } else if (container.state() == ContainerState.STARTING) {
+        // It never began, and the call that wanted it is gone: as after any failed start.
+        store.update(
+            id,
+            c ->
+                c.exited(
+                    new Container.Exit(
+                        128,
+                        "StartError",
+                        "the daemon ended while the container was being started",
+                        ExitWatch.nanos(Instant.now()))));
+        teardown.killAll(container.cgroup());
+        return;
+      }
+    }
+    store.byId(id).ifPresent(exits::watch);
+  }
+
+  private void discard(Container container) throws InterruptedException {
+    try {
+      teardown.takeDownHalfMade(container.id(), container.handler(), container.cgroup());
+    } catch (RuntimeException e) {
+      log.warn(
+          "container {} was half made and could not be undone yet: {}",
+          container.id(),
+          e.getMessage());
+      debts.owe(
+          new Debt(
+              ContainerTeardown.DEBT,
+              container.id().value(),
+              Map.of("handler", container.handler(), "cgroup", container.cgroup())),
+          e);
+    }
+    store.delete(container.id());
+  }
+
+  private void finishRemoval(Container container) throws InterruptedException {
+    teardown.takeDownHalfMade(container.id(), container.handler(), container.cgroup());
+    store.delete(container.id());
+  }
+}

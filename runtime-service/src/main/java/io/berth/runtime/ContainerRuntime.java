@@ -1,0 +1,122 @@
+package io.berth.runtime;
+
+import io.berth.cni.CniNetworks;
+import io.berth.image.ImageStore;
+import io.berth.linux.Cgroups;
+import io.berth.linux.Debt;
+import io.berth.linux.DebtLedger;
+import io.berth.sandbox.SandboxManager;
+import io.berth.sandbox.SandboxStore;
+import io.berth.snapshot.Snapshotter;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** The module put together: what the daemon makes once and serves. */
+public final class ContainerRuntime implements AutoCloseable {
+  private final ExitWatch exits;
+  private final ContainerRecovery recovery;
+  private final RuntimeGrpcService service;
+
+  /**
+   * Wires the module.
+   *
+   * @param debts told here how debts of this module are settled
+   */
+  public ContainerRuntime(
+      RuntimeSettings settings,
+      RuntimeInfo info,
+      HostFeatures host,
+      Cgroups cgroups,
+      DebtLedger debts,
+      CniNetworks networks,
+      ImageStore images,
+      Snapshotter snapshotter,
+      SandboxStore sandboxes,
+      SandboxManager sandboxManager,
+      RuntimeHandlers handlers,
+      Conmon conmon) {
+    ContainerLayout layout = settings.layout();
+    String bootId = bootId(settings.bootId());
+    ContainerStore store = new ContainerStore(layout.records());
+    ContainerTeardown teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
+    debts.register(
+        ContainerTeardown.DEBT,
+        debt ->
+            teardown.takeDownHalfMade(
+                new ContainerId(debt.subject()),
+                debt.details().getOrDefault("handler", ""),
+                debt.details().getOrDefault("cgroup", "/berth/" + debt.subject())));
+    debts.register("container-record", debt -> store.delete(new ContainerId(debt.subject())));
+    debts.register("log", ContainerRuntime::deleteLog);
+
+    exits = new ExitWatch(layout, store, cgroups);
+    ContainerCreator creator =
+        new ContainerCreator(
+            settings,
+            store,
+            sandboxes,
+            sandboxManager,
+            images,
+            snapshotter,
+            handlers,
+            conmon,
+            new SpecBuilder(new SeccompProfiles()),
+            host,
+            teardown,
+            exits,
+            debts,
+            bootId);
+    ContainerManager manager =
+        new ContainerManager(settings, store, sandboxes, handlers, teardown, exits);
+    PodLifecycle pods = new PodLifecycle(sandboxManager, sandboxes, store, manager, handlers);
+    recovery =
+        new ContainerRecovery(
+            layout, store, sandboxes, handlers, teardown, exits, pods, debts, bootId);
+    service =
+        new RuntimeGrpcService(
+            info,
+            sandboxes,
+            store,
+            pods,
+            creator,
+            manager,
+            new ExecSync(layout, store, handlers, cgroups),
+            new StatsReader(cgroups, snapshotter),
+            networks,
+            handlers,
+            layout);
+  }
+
+  /**
+   * Brings the records in line with the kernel; once, after the sandboxes' recovery and before
+   * serving.
+   */
+  public void recover() throws InterruptedException {
+    recovery.recover();
+  }
+
+  /** The service to be offered on the socket. */
+  public RuntimeGrpcService service() {
+    return service;
+  }
+
+  /** Ends the watching; containers go on. */
+  @Override
+  public void close() {
+    exits.close();
+  }
+
+  private static void deleteLog(Debt debt) throws IOException {
+    Files.deleteIfExists(Path.of(debt.subject()));
+  }
+
+  private static String bootId(Path file) {
+    try {
+      return Files.readString(file).strip();
+    } catch (IOException e) {
+      throw new UncheckedIOException("read the boot id: " + e.getMessage(), e);
+    }
+  }
+}

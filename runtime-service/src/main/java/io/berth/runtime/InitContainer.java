@@ -1,0 +1,174 @@
+package io.berth.runtime;
+
+import io.berth.linux.Cgroups;
+import io.berth.oci.Json;
+import io.berth.oci.RuntimeSpec;
+import io.berth.oci.RuntimeSpec.ContainerProcess;
+import io.berth.oci.RuntimeSpec.Linux;
+import io.berth.oci.RuntimeSpec.Mount;
+import io.berth.oci.RuntimeSpec.Namespace;
+import io.berth.oci.RuntimeSpec.Root;
+import io.berth.oci.RuntimeSpec.User;
+import io.berth.runtime.ContainerException.Reason;
+import io.berth.sandbox.PodInit;
+import io.berth.sandbox.Sandbox;
+import io.berth.sandbox.SandboxId;
+import io.berth.sandbox.SandboxLayout;
+import io.berth.snapshot.Snapshotter;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The first process of a pod that shares one PID namespace: a static init that only reaps, in a
+ * container of its own without an image. It has the sandbox's id, and no record beyond the
+ * sandbox's.
+ */
+public final class InitContainer implements PodInit {
+  private static final int OOM_SCORE = -998;
+  private static final String HANDLER = "io.berth.handler";
+  private static final String CGROUP = "io.berth.cgroup";
+
+  private final RuntimeSettings settings;
+  private final ContainerLayout layout;
+  private final SandboxLayout sandboxLayout;
+  private final RuntimeHandlers handlers;
+  private final Conmon conmon;
+  private final ContainerTeardown teardown;
+  private final HostFeatures host;
+
+  /** Needs no store: what it makes is known by the sandbox's id. */
+  public InitContainer(
+      RuntimeSettings settings,
+      SandboxLayout sandboxLayout,
+      RuntimeHandlers handlers,
+      Conmon conmon,
+      Snapshotter snapshotter,
+      Cgroups cgroups,
+      HostFeatures host) {
+    this.settings = settings;
+    this.layout = settings.layout();
+    this.sandboxLayout = sandboxLayout;
+    this.handlers = handlers;
+    this.conmon = conmon;
+    this.teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
+    this.host = host;
+  }
+
+  @Override
+  public int start(Sandbox sandbox) throws InterruptedException {
+    ContainerId id = new ContainerId(sandbox.id().value());
+    OciRuntime runtime = handlers.get(sandbox.handler());
+    if (!Files.isExecutable(settings.initBinary())) {
+      throw new ContainerException(
+          Reason.UNSUPPORTED,
+          "start the init of sandbox "
+              + sandbox.id()
+              + ", which shares one PID namespace: "
+              + settings.initBinary()
+              + " is missing; install catatonit or set init_path");
+    }
+    try {
+      Path root = Files.createDirectories(layout.rootfs(id));
+      for (String folder : List.of("proc", "dev", "sys")) {
+        Files.createDirectories(root.resolve(folder));
+      }
+      Files.write(root.resolve("init"), new byte[0]);
+      Files.write(layout.spec(id), Json.write(spec(sandbox, id, root)));
+      Conmon.Created created =
+          conmon.create(id, "init", runtime, new Conmon.Streams("", false, false, false));
+      runtime.start(id);
+      return created.init().pid();
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          "start the init of sandbox " + sandbox.id() + ": " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public void stop(SandboxId sandbox) throws InterruptedException {
+    ContainerId id = new ContainerId(sandbox.value());
+    if (!Files.exists(layout.spec(id))) {
+      return; // never begun, or gone with the last boot
+    }
+    try {
+      Map<String, String> notes =
+          Json.read(
+                  Files.readAllBytes(layout.spec(id)),
+                  RuntimeSpec.class,
+                  "config.json of sandbox init " + id)
+              .annotations();
+      if (notes != null) {
+        teardown.takeDownHalfMade(
+            id, notes.getOrDefault(HANDLER, ""), notes.getOrDefault(CGROUP, "/berth/" + id));
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          "stop the init of sandbox " + sandbox + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Enters what the pod has of its own and makes the PID namespace that its containers join. */
+  private RuntimeSpec spec(Sandbox sandbox, ContainerId id, Path root) {
+    SandboxLayout.Paths paths = sandboxLayout.paths(sandbox);
+    List<Namespace> namespaces =
+        new ArrayList<>(List.of(new Namespace("pid", null), new Namespace("mount", null)));
+    join(namespaces, "network", paths.network());
+    join(namespaces, "ipc", paths.ipc());
+    join(namespaces, "uts", paths.uts());
+    return new RuntimeSpec(
+        RuntimeSpec.VERSION,
+        new ContainerProcess(
+            false,
+            null,
+            new User(0, 0, null, null),
+            List.of("/init", "-P"),
+            List.of(),
+            "/",
+            null,
+            null,
+            true,
+            null,
+            Math.max(OOM_SCORE, host.lowestOomScoreAdj()),
+            null),
+        new Root(root.toString(), true),
+        null,
+        List.of(
+            Mount.of("proc", "proc", "/proc", "nosuid", "noexec", "nodev"),
+            Mount.of("bind", settings.initBinary().toString(), "/init", "bind", "ro")),
+        null,
+        Map.of(
+            HANDLER,
+            sandbox.handler(),
+            CGROUP,
+            ContainerCreator.cgroup(sandbox.cgroup(), id),
+            "io.kubernetes.cri.container-type",
+            "sandbox",
+            "io.kubernetes.cri.sandbox-id",
+            id.value()),
+        new Linux(
+            null,
+            null,
+            null,
+            null,
+            sandbox.cgroup().containerPath(id.value()),
+            namespaces,
+            null,
+            null,
+            null,
+            null,
+            null,
+            null));
+  }
+
+  private static void join(List<Namespace> namespaces, String type, @Nullable Path path) {
+    if (path != null) {
+      namespaces.add(new Namespace(type, path.toString()));
+    }
+  }
+}

@@ -1,0 +1,193 @@
+package io.berth.runtime;
+
+import io.berth.linux.CgroupDriver;
+import io.berth.linux.ErrnoException;
+import io.berth.linux.Subprocess;
+import io.berth.runtime.ContainerException.Reason;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An OCI runtime's binary, by the command line that runc and crun share. Containers are created
+ * through {@link Conmon}; everything else is one short process here.
+ */
+public final class OciRuntime {
+  private final String handler;
+  private final Path binary;
+  private final Path root;
+  private final CgroupDriver cgroupDriver;
+  private final Map<String, String> environment;
+
+  /**
+   * A runtime as configured.
+   *
+   * @param root where it keeps its own state, one folder for each handler
+   */
+  public OciRuntime(String handler, Path binary, Path root, CgroupDriver cgroupDriver) {
+    this.handler = handler;
+    this.binary = binary;
+    this.root = root;
+    this.cgroupDriver = cgroupDriver;
+    // systemd's notify socket and the like are the daemon's; what the runtime needs is listed.
+    this.environment =
+        Map.of(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "XDG_RUNTIME_DIR",
+            "/run");
+  }
+
+  String handler() {
+    return handler;
+  }
+
+  Path binary() {
+    return binary;
+  }
+
+  Path root() {
+    return root;
+  }
+
+  CgroupDriver cgroupDriver() {
+    return cgroupDriver;
+  }
+
+  Map<String, String> environment() {
+    return environment;
+  }
+
+  /** Arguments that come before the subcommand, also when conmon calls. */
+  List<String> globalArguments() {
+    List<String> arguments = new ArrayList<>(List.of("--root=" + root));
+    if (cgroupDriver == CgroupDriver.SYSTEMD) {
+      arguments.add("--systemd-cgroup");
+    }
+    return arguments;
+  }
+
+  /**
+   * Lets the program of a created container begin.
+   *
+   * @throws ContainerException RUNTIME_FAILED with the runtime's words
+   */
+  void start(ContainerId id) throws InterruptedException {
+    run("start container " + id, List.of("start", id.value()));
+  }
+
+  /**
+   * Removes what the runtime knows of a container, killing what is left of it.
+   *
+   * @throws ContainerException RUNTIME_FAILED
+   */
+  void delete(ContainerId id) throws InterruptedException {
+    run("delete container " + id, List.of("delete", "--force", id.value()));
+  }
+
+  /**
+   * What the runtime says of a container.
+   *
+   * @return {@code created, running, stopped} or {@code paused}; empty when it knows none
+   */
+  String status(ContainerId id) throws InterruptedException {
+    Subprocess.Result result = invoke(List.of("state", id.value()));
+    if (!result.ok()) {
+      return "";
+    }
+    try {
+      return io.berth.oci.Json.MAPPER.readTree(result.stdout()).path("status").asText("");
+    } catch (java.io.IOException e) {
+      throw new ContainerException(
+          Reason.RUNTIME_FAILED,
+          "read the state of container " + id + " from " + binary + ": " + e.getMessage(),
+          e);
+    }
+  }
+
+  /**
+   * Begins a process in a running container, with the daemon as its reader.
+   *
+   * @param processSpec file with the OCI process object
+   * @param pidFile where the runtime writes the process's number
+   */
+  Subprocess exec(ContainerId id, Path processSpec, Path pidFile, int outputLimit) {
+    List<String> argv =
+        command(
+            List.of(
+                "exec",
+                "--process",
+                processSpec.toString(),
+                "--pid-file",
+                pidFile.toString(),
+                id.value()));
+    try {
+      return Subprocess.command(argv).environment(environment).outputLimit(outputLimit).start();
+    } catch (ErrnoException e) {
+      throw failed("execute in container " + id, e.getMessage());
+    }
+  }
+
+  /** The version line of the binary; empty when it doesn't answer. */
+  String version() throws InterruptedException {
+    try {
+      Subprocess.Result result =
+          Subprocess.command(List.of(binary.toString(), "--version"))
+              .environment(environment)
+              .run(Duration.ofSeconds(5));
+      return result.out().lines().findFirst().orElse("");
+    } catch (ErrnoException e) {
+      return "";
+    }
+  }
+
+  private void run(String operation, List<String> arguments) throws InterruptedException {
+    Subprocess.Result result;
+    try {
+      result = invoke(arguments);
+    } catch (ErrnoException e) {
+      throw failed(operation, e.getMessage());
+    }
+    if (!result.ok()) {
+      throw failed(operation, words(result.err()));
+    }
+  }
+
+  private Subprocess.Result invoke(List<String> arguments) throws InterruptedException {
+    return Subprocess.command(command(arguments)).environment(environment).run();
+  }
+
+  private List<String> command(List<String> arguments) {
+    List<String> argv = new ArrayList<>();
+    argv.add(binary.toString());
+    argv.addAll(globalArguments());
+    argv.addAll(arguments);
+    return argv;
+  }
+
+  ContainerException failed(String operation, @Nullable String words) {
+    return new ContainerException(
+        Reason.RUNTIME_FAILED,
+        operation + ": runtime " + handler + " (" + binary + ") says: " + words(words));
+  }
+
+  /**
+   * The message without the runtime's log prefixes, of several lines the last that says something.
+   */
+  static String words(@Nullable String stderr) {
+    String text = stderr == null ? "" : stderr.strip();
+    String last = text.lines().filter(line -> !line.isBlank()).reduce("", (a, b) -> b).strip();
+    int msg = last.indexOf("msg=\"");
+    if (msg >= 0 && last.endsWith("\"")) { // logrus: time="…" level=error msg="…"
+      last = last.substring(msg + 5, last.length() - 1).replace("\\\"", "\"");
+    }
+    if (last.toLowerCase(Locale.ROOT).startsWith("error: ")) {
+      last = last.substring(7);
+    }
+    return last.isEmpty() ? "nothing" : last;
+  }
+}

@@ -1,0 +1,490 @@
+package io.berth.runtime;
+
+import com.google.protobuf.UnsafeByteOperations;
+import io.berth.cni.CniNetworks;
+import io.berth.cni.NetworkStatus;
+import io.berth.cri.v1.CgroupDriver;
+import io.berth.cri.v1.ContainerFilter;
+import io.berth.cri.v1.ContainerStatsRequest;
+import io.berth.cri.v1.ContainerStatsResponse;
+import io.berth.cri.v1.ContainerStatusRequest;
+import io.berth.cri.v1.ContainerStatusResponse;
+import io.berth.cri.v1.CreateContainerRequest;
+import io.berth.cri.v1.CreateContainerResponse;
+import io.berth.cri.v1.ExecSyncRequest;
+import io.berth.cri.v1.ExecSyncResponse;
+import io.berth.cri.v1.LinuxRuntimeConfiguration;
+import io.berth.cri.v1.ListContainerStatsRequest;
+import io.berth.cri.v1.ListContainerStatsResponse;
+import io.berth.cri.v1.ListContainersRequest;
+import io.berth.cri.v1.ListContainersResponse;
+import io.berth.cri.v1.ListPodSandboxRequest;
+import io.berth.cri.v1.ListPodSandboxResponse;
+import io.berth.cri.v1.PodSandboxFilter;
+import io.berth.cri.v1.PodSandboxStatusRequest;
+import io.berth.cri.v1.PodSandboxStatusResponse;
+import io.berth.cri.v1.RemoveContainerRequest;
+import io.berth.cri.v1.RemoveContainerResponse;
+import io.berth.cri.v1.RemovePodSandboxRequest;
+import io.berth.cri.v1.RemovePodSandboxResponse;
+import io.berth.cri.v1.RunPodSandboxRequest;
+import io.berth.cri.v1.RunPodSandboxResponse;
+import io.berth.cri.v1.RuntimeCondition;
+import io.berth.cri.v1.RuntimeConfigRequest;
+import io.berth.cri.v1.RuntimeConfigResponse;
+import io.berth.cri.v1.RuntimeFeatures;
+import io.berth.cri.v1.RuntimeHandler;
+import io.berth.cri.v1.RuntimeHandlerFeatures;
+import io.berth.cri.v1.RuntimeServiceGrpc;
+import io.berth.cri.v1.RuntimeStatus;
+import io.berth.cri.v1.StartContainerRequest;
+import io.berth.cri.v1.StartContainerResponse;
+import io.berth.cri.v1.StatusRequest;
+import io.berth.cri.v1.StatusResponse;
+import io.berth.cri.v1.StopContainerRequest;
+import io.berth.cri.v1.StopContainerResponse;
+import io.berth.cri.v1.StopPodSandboxRequest;
+import io.berth.cri.v1.StopPodSandboxResponse;
+import io.berth.cri.v1.StreamContainersRequest;
+import io.berth.cri.v1.StreamContainersResponse;
+import io.berth.cri.v1.StreamPodSandboxesRequest;
+import io.berth.cri.v1.StreamPodSandboxesResponse;
+import io.berth.cri.v1.UpdateRuntimeConfigRequest;
+import io.berth.cri.v1.UpdateRuntimeConfigResponse;
+import io.berth.cri.v1.VersionRequest;
+import io.berth.cri.v1.VersionResponse;
+import io.berth.oci.Json;
+import io.berth.sandbox.Sandbox;
+import io.berth.sandbox.SandboxStore;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import java.util.stream.Stream;
+
+/**
+ * CRI's RuntimeService: translates, calls the one class that does the work, translates back.
+ * Failures are thrown; the daemon's interceptor turns them into codes. Calls that aren't here
+ * answer UNIMPLEMENTED.
+ */
+public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceImplBase {
+  private static final String KUBELET_API_VERSION = "0.1.0"; // a constant of the protocol
+  private static final int ITEMS_PER_MESSAGE = 500;
+
+  private final RuntimeInfo info;
+  private final SandboxStore sandboxes;
+  private final ContainerStore containers;
+  private final PodLifecycle pods;
+  private final ContainerCreator creator;
+  private final ContainerManager manager;
+  private final ExecSync execs;
+  private final StatsReader stats;
+  private final CniNetworks networks;
+  private final RuntimeHandlers handlers;
+  private final ContainerLayout layout;
+
+  RuntimeGrpcService(
+      RuntimeInfo info,
+      SandboxStore sandboxes,
+      ContainerStore containers,
+      PodLifecycle pods,
+      ContainerCreator creator,
+      ContainerManager manager,
+      ExecSync execs,
+      StatsReader stats,
+      CniNetworks networks,
+      RuntimeHandlers handlers,
+      ContainerLayout layout) {
+    this.info = info;
+    this.sandboxes = sandboxes;
+    this.containers = containers;
+    this.pods = pods;
+    this.creator = creator;
+    this.manager = manager;
+    this.execs = execs;
+    this.stats = stats;
+    this.networks = networks;
+    this.handlers = handlers;
+    this.layout = layout;
+  }
+
+  @Override
+  public void version(VersionRequest request, StreamObserver<VersionResponse> observer) {
+    answer(
+        observer,
+        () ->
+            VersionResponse.newBuilder()
+                .setVersion(KUBELET_API_VERSION)
+                .setRuntimeName("berth")
+                .setRuntimeVersion(info.version())
+                .setRuntimeApiVersion("v1")
+                .build());
+  }
+
+  @Override
+  public void status(StatusRequest request, StreamObserver<StatusResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          NetworkStatus network = networks.status();
+          StatusResponse.Builder response =
+              StatusResponse.newBuilder()
+                  .setStatus(
+                      RuntimeStatus.newBuilder()
+                          .addConditions(condition("RuntimeReady", true, "", ""))
+                          .addConditions(
+                              condition(
+                                  "NetworkReady",
+                                  network.ready(),
+                                  network.ready() ? "" : "NetworkPluginNotReady",
+                                  network.ready()
+                                      ? ""
+                                      : "Network plugin returns error: " + network.message())))
+                  .setFeatures(
+                      RuntimeFeatures.newBuilder()
+                          .setSupplementalGroupsPolicy(true)
+                          .setMountOptions(true));
+          // The default handler is listed under its name and under the empty one.
+          Stream.concat(Stream.of(""), handlers.names().stream())
+              .forEach(name ->
+                  response.addRuntimeHandlers(
+                      RuntimeHandler.newBuilder()
+                          .setName(name)
+                          .setFeatures(RuntimeHandlerFeatures.getDefaultInstance())));
+          if (request.getVerbose()) {
+            response.putInfo("config", info.configJson());
+            response.putInfo("network", json(network));
+          }
+          return response.build();
+        });
+  }
+
+  private static RuntimeCondition condition(
+      String type, boolean status, String reason, String message) {
+    return RuntimeCondition.newBuilder()
+        .setType(type)
+        .setStatus(status)
+        .setReason(reason)
+        .setMessage(message)
+        .build();
+  }
+
+  @Override
+  public void runtimeConfig(
+      RuntimeConfigRequest request, StreamObserver<RuntimeConfigResponse> observer) {
+    answer(
+        observer,
+        () ->
+            RuntimeConfigResponse.newBuilder()
+                .setLinux(
+                    LinuxRuntimeConfiguration.newBuilder()
+                        .setCgroupDriver(
+                            switch (info.cgroupDriver()) {
+                              case CGROUPFS -> CgroupDriver.CGROUPFS;
+                              case SYSTEMD -> CgroupDriver.SYSTEMD;
+                            }))
+                .build());
+  }
+
+  /** The pod CIDR is the CNI configuration's business, which Berth doesn't write. */
+  @Override
+  public void updateRuntimeConfig(
+      UpdateRuntimeConfigRequest request, StreamObserver<UpdateRuntimeConfigResponse> observer) {
+    answer(observer, UpdateRuntimeConfigResponse::getDefaultInstance);
+  }
+
+  @Override
+  public void runPodSandbox(
+      RunPodSandboxRequest request, StreamObserver<RunPodSandboxResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          Sandbox sandbox =
+              pods.run(GrpcRequests.sandbox(request.getConfig()), request.getRuntimeHandler());
+          return RunPodSandboxResponse.newBuilder().setPodSandboxId(sandbox.id().value()).build();
+        });
+  }
+
+  @Override
+  public void stopPodSandbox(
+      StopPodSandboxRequest request, StreamObserver<StopPodSandboxResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          pods.stop(request.getPodSandboxId());
+          return StopPodSandboxResponse.getDefaultInstance();
+        });
+  }
+
+  @Override
+  public void removePodSandbox(
+      RemovePodSandboxRequest request, StreamObserver<RemovePodSandboxResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          pods.remove(request.getPodSandboxId());
+          return RemovePodSandboxResponse.getDefaultInstance();
+        });
+  }
+
+  @Override
+  public void podSandboxStatus(
+      PodSandboxStatusRequest request, StreamObserver<PodSandboxStatusResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          Sandbox sandbox = sandboxes.get(request.getPodSandboxId());
+          PodSandboxStatusResponse.Builder response =
+              PodSandboxStatusResponse.newBuilder()
+                  .setStatus(GrpcAnswers.sandboxStatus(sandbox))
+                  .setTimestamp(ExitWatch.nanos(Instant.now()));
+          containers.of(sandbox.id()).stream()
+              .filter(c -> c.state().visible())
+              .forEach(c -> response.addContainersStatuses(GrpcAnswers.containerStatus(c)));
+          if (request.getVerbose()) {
+            Map<String, Object> details = new LinkedHashMap<>();
+            details.put("pid", sandbox.initPid() == null ? 0 : sandbox.initPid());
+            details.put("config", sandbox.config());
+            details.put("cgroup", sandbox.cgroup());
+            details.put("cniResult", sandbox.cniResult());
+            response.putInfo("info", json(details));
+          }
+          return response.build();
+        });
+  }
+
+  @Override
+  public void listPodSandbox(
+      ListPodSandboxRequest request, StreamObserver<ListPodSandboxResponse> observer) {
+    answer(
+        observer,
+        () ->
+            ListPodSandboxResponse.newBuilder()
+                .addAllItems(matching(request.getFilter()).map(GrpcAnswers::sandbox).toList())
+                .build());
+  }
+
+  @Override
+  public void streamPodSandboxes(
+      StreamPodSandboxesRequest request, StreamObserver<StreamPodSandboxesResponse> observer) {
+    for (List<Sandbox> part : parts(matching(request.getFilter()).toList())) {
+      observer.onNext(
+          StreamPodSandboxesResponse.newBuilder()
+              .addAllPodSandboxes(part.stream().map(GrpcAnswers::sandbox).toList())
+              .build());
+    }
+    observer.onCompleted();
+  }
+
+  private Stream<Sandbox> matching(PodSandboxFilter filter) {
+    return sandboxes.list().stream()
+        .filter(s -> s.id().value().startsWith(filter.getId()))
+        .filter(s -> !filter.hasState() || GrpcAnswers.state(s) == filter.getState().getState())
+        .filter(s ->
+            s.config().labels().entrySet().containsAll(filter.getLabelSelectorMap().entrySet()));
+  }
+
+  @Override
+  public void createContainer(
+      CreateContainerRequest request, StreamObserver<CreateContainerResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          Container container =
+              creator.create(
+                  request.getPodSandboxId(), GrpcRequests.container(request.getConfig()));
+          return CreateContainerResponse.newBuilder()
+              .setContainerId(container.id().value())
+              .build();
+        });
+  }
+
+  @Override
+  public void startContainer(
+      StartContainerRequest request, StreamObserver<StartContainerResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          manager.start(request.getContainerId());
+          return StartContainerResponse.getDefaultInstance();
+        });
+  }
+
+  @Override
+  public void stopContainer(
+      StopContainerRequest request, StreamObserver<StopContainerResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          manager.stop(request.getContainerId(), Duration.ofSeconds(request.getTimeout()));
+          return StopContainerResponse.getDefaultInstance();
+        });
+  }
+
+  @Override
+  public void removeContainer(
+      RemoveContainerRequest request, StreamObserver<RemoveContainerResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          manager.remove(request.getContainerId());
+          return RemoveContainerResponse.getDefaultInstance();
+        });
+  }
+
+  @Override
+  public void containerStatus(
+      ContainerStatusRequest request, StreamObserver<ContainerStatusResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          Container container = containers.get(request.getContainerId());
+          ContainerStatusResponse.Builder response =
+              ContainerStatusResponse.newBuilder()
+                  .setStatus(GrpcAnswers.containerStatus(container));
+          if (request.getVerbose()) {
+            Map<String, Object> details = new LinkedHashMap<>();
+            details.put("sandboxID", container.sandboxId());
+            details.put("pid", container.init() == null ? 0 : container.init().pid());
+            details.put("handler", container.handler());
+            details.put("privileged", container.config().security().privileged());
+            details.put("config", container.config());
+            Path spec = layout.spec(container.id());
+            if (Files.exists(spec)) {
+              details.put("runtimeSpec", Json.MAPPER.readTree(Files.readAllBytes(spec)));
+            }
+            response.putInfo("info", json(details));
+          }
+          return response.build();
+        });
+  }
+
+  @Override
+  public void listContainers(
+      ListContainersRequest request, StreamObserver<ListContainersResponse> observer) {
+    answer(
+        observer,
+        () ->
+            ListContainersResponse.newBuilder()
+                .addAllContainers(
+                    matching(request.getFilter()).map(GrpcAnswers::container).toList())
+                .build());
+  }
+
+  @Override
+  public void streamContainers(
+      StreamContainersRequest request, StreamObserver<StreamContainersResponse> observer) {
+    for (List<Container> part : parts(matching(request.getFilter()).toList())) {
+      observer.onNext(
+          StreamContainersResponse.newBuilder()
+              .addAllContainers(part.stream().map(GrpcAnswers::container).toList())
+              .build());
+    }
+    observer.onCompleted();
+  }
+
+  private Stream<Container> matching(ContainerFilter filter) {
+    return containers.list().stream()
+        .filter(c -> c.id().value().startsWith(filter.getId()))
+        .filter(c -> !filter.hasState() || GrpcAnswers.state(c) == filter.getState().getState())
+        .filter(c -> c.sandboxId().value().startsWith(filter.getPodSandboxId()))
+        .filter(c ->
+            c.config().labels().entrySet().containsAll(filter.getLabelSelectorMap().entrySet()));
+  }
+
+  @Override
+  public void execSync(ExecSyncRequest request, StreamObserver<ExecSyncResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          ExecSync.Output output =
+              execs.run(
+                  request.getContainerId(),
+                  request.getCmdList(),
+                  Duration.ofSeconds(request.getTimeout()));
+          return ExecSyncResponse.newBuilder()
+              .setExitCode(output.exitCode())
+              .setStdout(UnsafeByteOperations.unsafeWrap(output.stdout()))
+              .setStderr(UnsafeByteOperations.unsafeWrap(output.stderr()))
+              .build();
+        });
+  }
+
+  @Override
+  public void containerStats(
+      ContainerStatsRequest request, StreamObserver<ContainerStatsResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          Container container = containers.get(request.getContainerId());
+          return ContainerStatsResponse.newBuilder()
+              .setStats(GrpcAnswers.stats(container, stats.read(container), info.storePath()))
+              .build();
+        });
+  }
+
+  @Override
+  public void listContainerStats(
+      ListContainerStatsRequest request, StreamObserver<ListContainerStatsResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          var filter = request.getFilter();
+          ListContainerStatsResponse.Builder response = ListContainerStatsResponse.newBuilder();
+          containers.list().stream()
+              .filter(c -> c.state() == ContainerState.RUNNING)
+              .filter(c -> c.id().value().startsWith(filter.getId()))
+              .filter(c -> c.sandboxId().value().startsWith(filter.getPodSandboxId()))
+              .filter(c ->
+                  c.config()
+                      .labels()
+                      .entrySet()
+                      .containsAll(filter.getLabelSelectorMap().entrySet()))
+              .forEach(
+                  c -> response.addStats(GrpcAnswers.stats(c, stats.read(c), info.storePath())));
+          return response.build();
+        });
+  }
+
+  /** Work that may be interrupted and may touch files. */
+  @FunctionalInterface
+  private interface Work<T> {
+    T call() throws InterruptedException, IOException;
+  }
+
+  private static <T> void answer(StreamObserver<T> observer, Work<T> work) {
+    T message;
+    try {
+      message = work.call();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      CancellationException given = new CancellationException("the caller gave up");
+      given.initCause(e);
+      throw given;
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+    observer.onNext(message);
+    observer.onCompleted();
+  }
+
+  private static <T> List<List<T>> parts(List<T> all) {
+    List<List<T>> parts = new ArrayList<>();
+    for (int from = 0; from < all.size(); from += ITEMS_PER_MESSAGE) {
+      parts.add(all.subList(from, Math.min(all.size(), from + ITEMS_PER_MESSAGE)));
+    }
+    return parts;
+  }
+
+  private static String json(Object value) throws IOException {
+    return Optional.ofNullable(Json.MAPPER.writeValueAsString(value)).orElse("{}");
+  }
+}

@@ -1,0 +1,74 @@
+package io.berth.runtime;
+
+import io.berth.runtime.ContainerException.Reason;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** The configured OCI runtimes by the name that a RuntimeClass uses. */
+public final class RuntimeHandlers {
+  private final String defaultName;
+  private final Map<String, OciRuntime> byName;
+
+  /**
+   * Takes the handlers as configured.
+   *
+   * @param defaultName the one for pods that name none
+   */
+  public RuntimeHandlers(String defaultName, List<OciRuntime> runtimes) {
+    this.defaultName = defaultName;
+    Map<String, OciRuntime> map = new TreeMap<>();
+    for (OciRuntime runtime : runtimes) {
+      map.put(runtime.handler(), runtime);
+    }
+    this.byName = Collections.unmodifiableMap(new LinkedHashMap<>(map));
+  }
+
+  /**
+   * The runtime of a handler.
+   *
+   * @param handler as the pod names it; empty is the default one
+   * @throws ContainerException INVALID if no such handler is configured, UNSUPPORTED if its binary
+   *     is missing
+   */
+  OciRuntime get(String handler) {
+    String name = handler.isEmpty() ? defaultName : handler;
+    OciRuntime runtime = byName.get(name);
+    if (runtime == null) {
+      throw new ContainerException(
+          Reason.INVALID,
+          "find runtime handler \""
+              + name
+              + "\": it isn't configured; the configured ones are "
+              + byName.keySet()
+              + "; add [runtimes."
+              + name
+              + "] to berthd's configuration or correct the RuntimeClass");
+    }
+    Path binary = runtime.binary();
+    if (!Files.isExecutable(binary)) {
+      throw new ContainerException(
+          Reason.UNSUPPORTED,
+          "use runtime handler \""
+              + name
+              + "\": its binary "
+              + binary
+              + " is missing or can't be executed; install it or correct runtimes."
+              + name
+              + ".path");
+    }
+    return runtime;
+  }
+
+  String defaultName() {
+    return defaultName;
+  }
+
+  List<String> names() {
+    return List.copyOf(byName.keySet());
+  }
+}
