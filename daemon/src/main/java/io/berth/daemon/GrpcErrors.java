@@ -1,6 +1,7 @@
 package io.berth.daemon;
 
 import io.berth.cni.CniException;
+import io.berth.image.ImageException;
 import io.berth.linux.ErrnoException;
 import io.berth.sandbox.SandboxException;
 import io.berth.snapshot.SnapshotException;
@@ -31,6 +32,7 @@ final class GrpcErrors {
           case CancellationException _, InterruptedException _ -> Status.UNAVAILABLE;
           case CniException cni -> code(cni.reason()).toStatus();
           case SnapshotException snapshot -> code(snapshot.reason()).toStatus();
+          case ImageException image -> code(image.reason()).toStatus();
           case SandboxException sandbox -> code(sandbox.reason()).toStatus();
           case ErrnoException _ -> Status.INTERNAL;
           case IllegalArgumentException _ -> Status.INVALID_ARGUMENT;
@@ -61,6 +63,18 @@ final class GrpcErrors {
       case SNAPSHOT_MISSING, KEY_REFUSED -> Code.INTERNAL;
       case NO_SPACE -> Code.RESOURCE_EXHAUSTED;
       case FILE_SYSTEM -> Code.UNKNOWN;
+    };
+  }
+
+  static Code code(ImageException.Reason reason) {
+    return switch (reason) {
+      case NOT_FOUND -> Code.NOT_FOUND;
+      case INVALID, AMBIGUOUS -> Code.INVALID_ARGUMENT;
+      case UNAUTHORIZED -> Code.UNAUTHENTICATED;
+      case REGISTRY_UNAVAILABLE -> Code.UNAVAILABLE;
+      case CORRUPT -> Code.DATA_LOSS;
+      case UNSUPPORTED, NO_PLATFORM, CONFIGURATION -> Code.FAILED_PRECONDITION;
+      case DISK -> Code.RESOURCE_EXHAUSTED;
     };
   }
 

@@ -1,25 +1,198 @@
 package io.berth.daemon;
 
+import io.berth.cni.CniNetworks;
+import io.berth.cni.CniSettings;
+import io.berth.image.HostPlatform;
+import io.berth.image.Image;
+import io.berth.image.ImageGrpcService;
+import io.berth.image.ImageImporter;
+import io.berth.image.ImagePuller;
+import io.berth.image.ImageStore;
+import io.berth.image.LayerIngester;
+import io.berth.image.LayerUnpacker;
+import io.berth.image.RegistryClient;
+import io.berth.image.RegistryHosts;
+import io.berth.image.UnpackLimits;
+import io.berth.linux.CgroupDriver;
+import io.berth.linux.Cgroups;
 import io.berth.linux.DebtLedger;
+import io.berth.oci.Platform;
+import io.berth.runtime.Conmon;
+import io.berth.runtime.ContainerLayout;
+import io.berth.runtime.ContainerRuntime;
+import io.berth.runtime.HostFeatures;
+import io.berth.runtime.InitContainer;
+import io.berth.runtime.OciRuntime;
+import io.berth.runtime.RuntimeHandlers;
+import io.berth.runtime.RuntimeInfo;
+import io.berth.runtime.RuntimeSettings;
+import io.berth.sandbox.SandboxLayout;
+import io.berth.sandbox.SandboxManager;
+import io.berth.sandbox.SandboxSettings;
+import io.berth.sandbox.SandboxStore;
+import io.berth.snapshot.OverlaySnapshotter;
 import io.grpc.BindableService;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Clock;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// All parts put together, from the bottom up. The one place where constructors meet.
 final class Services implements AutoCloseable {
-  private final DebtLedger debts;
+  private static final Logger log = LoggerFactory.getLogger(Services.class);
+  private static final Path BOOT_ID = Path.of("/proc/sys/kernel/random/boot_id");
+
+  private final Deque<AutoCloseable> open;
   private final List<BindableService> grpc;
 
-  private Services(DebtLedger debts, List<BindableService> grpc) {
-    this.debts = debts;
+  private Services(Deque<AutoCloseable> open, List<BindableService> grpc) {
+    this.open = open;
     this.grpc = grpc;
   }
 
   /// Brings the state of the last run in order; when this returns, calls may come.
-  static Services start(DaemonConfig config, HostFacts facts, OperationLog operations) {
-    var debts = new DebtLedger(config.state().rootDir().resolve("debts"), Clock.systemUTC());
+  static Services start(DaemonConfig config, HostFacts facts, OperationLog operations)
+      throws InterruptedException {
+    Deque<AutoCloseable> open = new ArrayDeque<>();
+    boolean started = false;
+    try {
+      Services services = new Services(open, assemble(config, facts, operations, open));
+      started = true;
+      return services;
+    } finally {
+      if (!started) {
+        closeAll(open);
+      }
+    }
+  }
+
+  private static List<BindableService> assemble(
+      DaemonConfig config, HostFacts facts, OperationLog operations, Deque<AutoCloseable> open)
+      throws InterruptedException {
+    Path run = config.state().runDir();
+    Path root = config.state().rootDir();
+    Duration linger = config.server().abandonedLinger();
+    Clock clock = Clock.systemUTC();
+    CgroupDriver driver = facts.cgroupDriver(config.containers().cgroupDriver());
+    Cgroups cgroups = Cgroups.detect(Path.of("/sys/fs/cgroup"));
+    DebtLedger debts = push(open, new DebtLedger(root.resolve("debts"), clock));
+
+    var snapshotter = new OverlaySnapshotter(root, debts);
+    snapshotter.registerDebts(debts);
+    var images = new ImageStore(root, snapshotter, List.of(), clock);
+    var layers =
+        new LayerIngester(
+            snapshotter, new LayerUnpacker(UnpackLimits.DEFAULT), config.images().parallelLayers());
+    Platform platform = HostPlatform.detect();
+    var registries =
+        new RegistryClient(
+            new RegistryHosts(config.images().registryConfigDir()),
+            RegistryClient.Timeouts.DEFAULT);
+    var puller =
+        new ImagePuller(
+            registries, images, snapshotter, layers, platform, config.runtimes().keySet());
+    var importer = new ImageImporter(root, images, snapshotter, layers, platform);
+
+    CniNetworks networks =
+        push(
+            open,
+            new CniNetworks(
+                CniSettings.of(
+                        config.cni().configDir(), config.cni().binDirs(), config.cni().cacheDir())
+                    .withDeleteTimeout(config.cni().deleteTimeout())
+                    .withStatus(config.cni().statusInterval(), Duration.ofSeconds(5))));
+
+    var layout = new ContainerLayout(run, root);
+    var settings =
+        new RuntimeSettings(
+            layout,
+            linger,
+            BOOT_ID,
+            config.containers().init()::find,
+            (int) config.containers().execOutputLimit().bytes());
+    HostFeatures host = HostFeatures.detect(false);
+    var handlers =
+        new RuntimeHandlers(
+            config.containers().defaultRuntime(),
+            config.runtimes().entrySet().stream()
+                .map(handler ->
+                    new OciRuntime(
+                        handler.getKey(),
+                        handler.getValue().path()::find,
+                        handler.getValue().root(),
+                        driver))
+                .toList());
+    var conmon = new Conmon(config.containers().conmon()::find, layout);
+    SandboxSettings sandboxSettings = SandboxSettings.of(run, root, driver, linger);
+    var sandboxes = new SandboxStore(sandboxSettings);
+    var init =
+        new InitContainer(
+            settings, new SandboxLayout(run, root), handlers, conmon, snapshotter, cgroups, host);
+    var sandboxManager =
+        new SandboxManager(sandboxSettings, sandboxes, networks, init, cgroups, debts);
+    sandboxManager.registerDebts(debts);
+    ContainerRuntime runtime =
+        push(
+            open,
+            new ContainerRuntime(
+                settings,
+                new RuntimeInfo(BerthVersion.current(), driver, configJson(config), root),
+                host,
+                cgroups,
+                debts,
+                networks,
+                images,
+                snapshotter,
+                sandboxes,
+                sandboxManager,
+                handlers,
+                conmon));
+
+    // In this order: containers look at their sandboxes; layers go only when all owners are known.
+    sandboxManager.recover();
+    runtime.recover();
     debts.start();
-    return new Services(debts, List.of());
+    Thread.ofVirtual()
+        .name("preload")
+        .start(() -> {
+          snapshotter.removeUnreferenced();
+          preload(importer, config.images().preloadDir());
+        });
+    return List.of(
+        runtime.service(),
+        new ImageGrpcService(images, puller, clock),
+        new AdminGrpcService(
+            operations,
+            debts,
+            (archive, source, name) ->
+                importer.importArchive(archive, name).stream().map(Image::name).toList()));
+  }
+
+  private static void preload(ImageImporter importer, Path folder) {
+    if (!Files.isDirectory(folder)) {
+      return;
+    }
+    try {
+      importer.preload(folder);
+    } catch (InterruptedException stopped) {
+      Thread.currentThread().interrupt();
+    } catch (RuntimeException failure) {
+      log.error("preload images from {}: {}", folder, failure.getMessage());
+    }
+  }
+
+  private static <T extends AutoCloseable> T push(Deque<AutoCloseable> open, T part) {
+    open.push(part);
+    return part;
+  }
+
+  private static String configJson(DaemonConfig config) {
+    return "{\"stateDir\":\"" + config.state().rootDir() + "\"}";
   }
 
   List<BindableService> grpc() {
@@ -28,6 +201,17 @@ final class Services implements AutoCloseable {
 
   @Override
   public void close() {
-    debts.close();
+    closeAll(open);
+  }
+
+  /// Every part gets its chance to close, whatever another one's close did.
+  private static void closeAll(Deque<AutoCloseable> open) {
+    while (!open.isEmpty()) {
+      try {
+        open.pop().close();
+      } catch (Exception failure) {
+        log.warn("while stopping", failure);
+      }
+    }
   }
 }
