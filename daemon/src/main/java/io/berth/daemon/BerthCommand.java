@@ -74,7 +74,7 @@ public final class BerthCommand {
     @Option(
         names = "--socket",
         paramLabel = "PATH",
-        defaultValue = "$${env:BERTH_SOCKET}",
+        defaultValue = "${env:BERTH_SOCKET}",
         description = "berthd's socket. Default: $BERTH_SOCKET, else server.socket of the config.")
     @Nullable Path socket;
 

@@ -3,6 +3,7 @@ package io.berth.daemon;
 import io.berth.cni.CniException;
 import io.berth.image.ImageException;
 import io.berth.linux.ErrnoException;
+import io.berth.runtime.ContainerException;
 import io.berth.sandbox.SandboxException;
 import io.berth.snapshot.SnapshotException;
 import io.grpc.Context;
@@ -34,6 +35,7 @@ final class GrpcErrors {
           case SnapshotException snapshot -> code(snapshot.reason()).toStatus();
           case ImageException image -> code(image.reason()).toStatus();
           case SandboxException sandbox -> code(sandbox.reason()).toStatus();
+          case ContainerException container -> code(container.reason()).toStatus();
           case ErrnoException _ -> Status.INTERNAL;
           case IllegalArgumentException _ -> Status.INVALID_ARGUMENT;
           default -> Status.INTERNAL;
@@ -75,6 +77,17 @@ final class GrpcErrors {
       case CORRUPT -> Code.DATA_LOSS;
       case UNSUPPORTED, NO_PLATFORM, CONFIGURATION -> Code.FAILED_PRECONDITION;
       case DISK -> Code.RESOURCE_EXHAUSTED;
+    };
+  }
+
+  static Code code(ContainerException.Reason reason) {
+    return switch (reason) {
+      case NOT_FOUND, NO_IMAGE -> Code.NOT_FOUND;
+      case INVALID -> Code.INVALID_ARGUMENT;
+      case CONFLICT -> Code.ALREADY_EXISTS;
+      case UNSUPPORTED, WRONG_STATE -> Code.FAILED_PRECONDITION;
+      case RUNTIME_FAILED -> Code.UNKNOWN;
+      case TIMED_OUT -> Code.DEADLINE_EXCEEDED;
     };
   }
 

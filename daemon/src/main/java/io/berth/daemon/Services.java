@@ -83,7 +83,8 @@ final class Services implements AutoCloseable {
     DebtLedger debts = push(open, new DebtLedger(root.resolve("debts"), clock));
 
     var snapshotter = new OverlaySnapshotter(root, debts);
-    snapshotter.registerDebts(debts);
+    debts.register(OverlaySnapshotter.DELETE_TREE, snapshotter::settle);
+    debts.register("release", debt -> snapshotter.release(debt.subject()));
     var images = new ImageStore(root, snapshotter, List.of(), clock);
     var layers =
         new LayerIngester(

@@ -16,6 +16,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /**
  * Starts conmon, the small program that is the parent of a container: it calls the OCI runtime,
@@ -27,11 +28,12 @@ import java.util.Optional;
 public final class Conmon {
   private static final int SYNC_PIPE = 3;
 
-  private final Path binary;
+  private final Supplier<Optional<Path>> program;
   private final ContainerLayout layout;
 
-  public Conmon(Path binary, ContainerLayout layout) {
-    this.binary = binary;
+  /** Looks the program up at each use, as it may be installed while the daemon runs. */
+  public Conmon(Supplier<Optional<Path>> program, ContainerLayout layout) {
+    this.program = program;
     this.layout = layout;
   }
 
@@ -58,7 +60,7 @@ public final class Conmon {
       throws InterruptedException {
     Path bundle = layout.bundle(id);
     List<String> argv = new ArrayList<>();
-    argv.add(binary.toString());
+    argv.add(binary(id).toString());
     argv.addAll(List.of("-b", bundle.toString(), "-c", id.value(), "-u", id.value(), "-n", name));
     argv.addAll(List.of("-r", runtime.binary().toString(), "-p", layout.pidFile(id).toString()));
     argv.addAll(List.of("-P", layout.monitorPidFile(id).toString()));
@@ -131,6 +133,17 @@ public final class Conmon {
           operation + ": conmon answered with something else than JSON: " + e.getMessage(),
           e);
     }
+  }
+
+  private Path binary(ContainerId id) {
+    return program
+        .get()
+        .orElseThrow(() ->
+            new ContainerException(
+                Reason.UNSUPPORTED,
+                "create container "
+                    + id
+                    + ": conmon is missing or can't be executed; install it or correct containers.conmon"));
   }
 
   /** The number in a pid file; empty while there is none. */

@@ -82,7 +82,7 @@ public final class ContainerRuntime implements AutoCloseable {
             pods,
             creator,
             manager,
-            new ExecSync(layout, store, handlers, cgroups),
+            new ExecSync(settings, store, handlers, cgroups),
             new StatsReader(cgroups, snapshotter),
             networks,
             handlers,

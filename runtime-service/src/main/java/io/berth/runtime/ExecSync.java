@@ -27,26 +27,28 @@ import java.util.concurrent.atomic.AtomicLong;
  * pipes.
  */
 public final class ExecSync {
-  /** Of both streams together, so that the answer fits into one message of 16 MiB. */
-  private static final int OUTPUT_LIMIT = (16 << 20) - (64 << 10);
+  /** So that the answer fits into one message of 16 MiB, with what surrounds the streams. */
+  private static final int MESSAGE_LIMIT = (16 << 20) - (64 << 10);
 
   private static final int SIGKILL = 9;
 
   private final ContainerLayout layout;
+  private final int outputLimit;
   private final ContainerStore store;
   private final RuntimeHandlers handlers;
   private final Cgroups cgroups;
   private final AtomicLong counter = new AtomicLong();
 
   ExecSync(
-      ContainerLayout layout, ContainerStore store, RuntimeHandlers handlers, Cgroups cgroups) {
-    this.layout = layout;
+      RuntimeSettings settings, ContainerStore store, RuntimeHandlers handlers, Cgroups cgroups) {
+    this.layout = settings.layout();
+    this.outputLimit = Math.min(settings.execOutputLimit(), MESSAGE_LIMIT);
     this.store = store;
     this.handlers = handlers;
     this.cgroups = cgroups;
   }
 
-  /** What the command did; the streams are cut so that both together stay under 16 MiB. */
+  /** What the command did; the streams are cut so that both together stay within the limit. */
   @SuppressWarnings("ArrayRecordComponent") // raw bytes; never compared
   record Output(int exitCode, byte[] stdout, byte[] stderr) {}
 
@@ -98,7 +100,7 @@ public final class ExecSync {
       Path spec,
       Path pidFile)
       throws InterruptedException {
-    Subprocess process = runtime.exec(container.id(), spec, pidFile, OUTPUT_LIMIT);
+    Subprocess process = runtime.exec(container.id(), spec, pidFile, outputLimit);
     Subprocess.Result result;
     try {
       result = timeout.isZero() ? process.await() : process.await(timeout);
@@ -125,7 +127,7 @@ public final class ExecSync {
           "execute " + command.getFirst() + " in container " + container.id(), result.err());
     }
     byte[] err = result.stderr();
-    int room = Math.max(0, OUTPUT_LIMIT - result.stdout().length);
+    int room = Math.max(0, outputLimit - result.stdout().length);
     return new Output(
         result.exitCode(),
         result.stdout(),

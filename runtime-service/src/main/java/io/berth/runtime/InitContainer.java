@@ -64,22 +64,24 @@ public final class InitContainer implements PodInit {
   public int start(Sandbox sandbox) throws InterruptedException {
     ContainerId id = new ContainerId(sandbox.id().value());
     OciRuntime runtime = handlers.get(sandbox.handler());
-    if (!Files.isExecutable(settings.initBinary())) {
-      throw new ContainerException(
-          Reason.UNSUPPORTED,
-          "start the init of sandbox "
-              + sandbox.id()
-              + ", which shares one PID namespace: "
-              + settings.initBinary()
-              + " is missing; install catatonit or set init_path");
-    }
+    Path program =
+        settings
+            .init()
+            .get()
+            .orElseThrow(() ->
+                new ContainerException(
+                    Reason.UNSUPPORTED,
+                    "start the init of sandbox "
+                        + sandbox.id()
+                        + ", which shares one PID namespace: no static init is installed; install catatonit or"
+                        + " set containers.init"));
     try {
       Path root = Files.createDirectories(layout.rootfs(id));
       for (String folder : List.of("proc", "dev", "sys")) {
         Files.createDirectories(root.resolve(folder));
       }
       Files.write(root.resolve("init"), new byte[0]);
-      Files.write(layout.spec(id), Json.write(spec(sandbox, id, root)));
+      Files.write(layout.spec(id), Json.write(spec(sandbox, id, root, program)));
       Conmon.Created created =
           conmon.create(id, "init", runtime, new Conmon.Streams("", false, false, false));
       runtime.start(id);
@@ -114,7 +116,7 @@ public final class InitContainer implements PodInit {
   }
 
   /** Enters what the pod has of its own and makes the PID namespace that its containers join. */
-  private RuntimeSpec spec(Sandbox sandbox, ContainerId id, Path root) {
+  private RuntimeSpec spec(Sandbox sandbox, ContainerId id, Path root, Path program) {
     SandboxLayout.Paths paths = sandboxLayout.paths(sandbox);
     List<Namespace> namespaces =
         new ArrayList<>(List.of(new Namespace("pid", null), new Namespace("mount", null)));
@@ -140,7 +142,7 @@ public final class InitContainer implements PodInit {
         null,
         List.of(
             Mount.of("proc", "proc", "/proc", "nosuid", "noexec", "nodev"),
-            Mount.of("bind", settings.initBinary().toString(), "/init", "bind", "ro")),
+            Mount.of("bind", program.toString(), "/init", "bind", "ro")),
         null,
         Map.of(
             HANDLER,

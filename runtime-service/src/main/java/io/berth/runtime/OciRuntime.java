@@ -10,6 +10,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class OciRuntime {
   private final String handler;
-  private final Path binary;
+  private final Supplier<Optional<Path>> program;
   private final Path root;
   private final CgroupDriver cgroupDriver;
   private final Map<String, String> environment;
@@ -26,11 +28,13 @@ public final class OciRuntime {
   /**
    * A runtime as configured.
    *
+   * @param program looked up at each use, as it may be installed while the daemon runs
    * @param root where it keeps its own state, one folder for each handler
    */
-  public OciRuntime(String handler, Path binary, Path root, CgroupDriver cgroupDriver) {
+  public OciRuntime(
+      String handler, Supplier<Optional<Path>> program, Path root, CgroupDriver cgroupDriver) {
     this.handler = handler;
-    this.binary = binary;
+    this.program = program;
     this.root = root;
     this.cgroupDriver = cgroupDriver;
     // systemd's notify socket and the like are the daemon's; what the runtime needs is listed.
@@ -46,8 +50,26 @@ public final class OciRuntime {
     return handler;
   }
 
+  /**
+   * The program's path.
+   *
+   * @throws ContainerException UNSUPPORTED if it isn't installed
+   */
   Path binary() {
-    return binary;
+    return program
+        .get()
+        .orElseThrow(() ->
+            new ContainerException(
+                Reason.UNSUPPORTED,
+                "use runtime handler \""
+                    + handler
+                    + "\": its program is missing or can't be executed; install it or correct runtimes."
+                    + handler
+                    + ".path"));
+  }
+
+  boolean isInstalled() {
+    return program.get().isPresent();
   }
 
   Path root() {
@@ -104,7 +126,7 @@ public final class OciRuntime {
     } catch (java.io.IOException e) {
       throw new ContainerException(
           Reason.RUNTIME_FAILED,
-          "read the state of container " + id + " from " + binary + ": " + e.getMessage(),
+          "read the state of container " + id + " from " + binary() + ": " + e.getMessage(),
           e);
     }
   }
@@ -136,7 +158,7 @@ public final class OciRuntime {
   String version() throws InterruptedException {
     try {
       Subprocess.Result result =
-          Subprocess.command(List.of(binary.toString(), "--version"))
+          Subprocess.command(List.of(binary().toString(), "--version"))
               .environment(environment)
               .run(Duration.ofSeconds(5));
       return result.out().lines().findFirst().orElse("");
@@ -163,7 +185,7 @@ public final class OciRuntime {
 
   private List<String> command(List<String> arguments) {
     List<String> argv = new ArrayList<>();
-    argv.add(binary.toString());
+    argv.add(binary().toString());
     argv.addAll(globalArguments());
     argv.addAll(arguments);
     return argv;
@@ -172,7 +194,7 @@ public final class OciRuntime {
   ContainerException failed(String operation, @Nullable String words) {
     return new ContainerException(
         Reason.RUNTIME_FAILED,
-        operation + ": runtime " + handler + " (" + binary + ") says: " + words(words));
+        operation + ": runtime " + handler + " (" + binary() + ") says: " + words(words));
   }
 
   /**

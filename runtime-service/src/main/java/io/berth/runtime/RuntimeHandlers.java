@@ -1,7 +1,6 @@
 package io.berth.runtime;
 
 import io.berth.runtime.ContainerException.Reason;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -49,18 +48,7 @@ public final class RuntimeHandlers {
               + name
               + "] to berthd's configuration or correct the RuntimeClass");
     }
-    Path binary = runtime.binary();
-    if (!Files.isExecutable(binary)) {
-      throw new ContainerException(
-          Reason.UNSUPPORTED,
-          "use runtime handler \""
-              + name
-              + "\": its binary "
-              + binary
-              + " is missing or can't be executed; install it or correct runtimes."
-              + name
-              + ".path");
-    }
+    Path _ = runtime.binary(); // asked here, so that a pod fails before anything is made
     return runtime;
   }
 
@@ -68,7 +56,11 @@ public final class RuntimeHandlers {
     return defaultName;
   }
 
+  /** Those whose program is there. */
   List<String> names() {
-    return List.copyOf(byName.keySet());
+    return byName.values().stream()
+        .filter(OciRuntime::isInstalled)
+        .map(OciRuntime::handler)
+        .toList();
   }
 }

@@ -2,13 +2,20 @@ package io.berth.runtime;
 
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Optional;
+import java.util.function.Supplier;
 
 /**
  * What the containers' side needs of the configuration.
  *
  * @param linger how long a creation or removal goes on when its caller has given up
  * @param bootId file that names the machine's boot, usually /proc/sys/kernel/random/boot_id
- * @param initBinary a static init such as catatonit, for pods that share one PID namespace
+ * @param init a static init such as catatonit, for pods that share one PID namespace
+ * @param execOutputLimit bytes of an ExecSync answer, both streams together
  */
 public record RuntimeSettings(
-    ContainerLayout layout, Duration linger, Path bootId, Path initBinary) {}
+    ContainerLayout layout,
+    Duration linger,
+    Path bootId,
+    Supplier<Optional<Path>> init,
+    int execOutputLimit) {}

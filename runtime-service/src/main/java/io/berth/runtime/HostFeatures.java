@@ -1,0 +1,77 @@
+package io.berth.runtime;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashSet;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What this machine and this daemon can give to a container.
+ *
+ * @param cgroupV2 the unified hierarchy alone; with the hybrid layout limits are set through v1
+ * @param swapAccounting the memory controller limits swap
+ * @param hugetlb the controller of huge pages is there
+ * @param lowestOomScoreAdj the kernel lets nobody go below this who lacks CAP_SYS_RESOURCE,
+ *     proc_pid_oom_score_adj(5)
+ * @param capabilities those that the daemon has, {@code CAP_CHOWN} and so on: it can't give away
+ *     others
+ * @param apparmorProfiles the kernel's list of loaded profiles, absent where it has no AppArmor
+ * @param recursiveReadOnly kernel 5.12, and the OCI runtime knows {@code rro}
+ */
+public record HostFeatures(
+    boolean cgroupV2,
+    boolean swapAccounting,
+    boolean hugetlb,
+    int lowestOomScoreAdj,
+    Set<String> capabilities,
+    @Nullable Path apparmorProfiles,
+    boolean selinux,
+    boolean recursiveReadOnly) {
+  private static final Path CGROUPS = Path.of("/sys/fs/cgroup");
+  private static final Path APPARMOR_PROFILES = Path.of("/sys/kernel/security/apparmor/profiles");
+  private static final Path SELINUX = Path.of("/sys/fs/selinux/enforce");
+
+  public HostFeatures {
+    capabilities = Collections.unmodifiableSet(new LinkedHashSet<>(capabilities));
+  }
+
+  /**
+   * Looks at /proc and /sys.
+   *
+   * @param recursiveReadOnly what the OCI runtime says of itself
+   */
+  public static HostFeatures detect(boolean recursiveReadOnly) {
+    try {
+      boolean v2 = Files.exists(CGROUPS.resolve("cgroup.controllers"));
+      Set<String> capabilities = Capabilities.ofThisProcess();
+      return new HostFeatures(
+          v2,
+          v2
+              ? swapAccountingV2()
+              : Files.exists(CGROUPS.resolve("memory/memory.memsw.limit_in_bytes")),
+          v2
+              ? Files.readString(CGROUPS.resolve("cgroup.controllers")).contains("hugetlb")
+              : Files.isDirectory(CGROUPS.resolve("hugetlb")),
+          capabilities.contains("CAP_SYS_RESOURCE")
+              ? -1000
+              : Integer.parseInt(Files.readString(Path.of("/proc/self/oom_score_adj")).strip()),
+          capabilities,
+          Files.isReadable(APPARMOR_PROFILES) ? APPARMOR_PROFILES : null,
+          Files.exists(SELINUX),
+          recursiveReadOnly);
+    } catch (IOException e) {
+      throw new UncheckedIOException("look at what this machine can do: " + e.getMessage(), e);
+    }
+  }
+
+  /** The file is in every cgroup but the root, which has no limits. */
+  private static boolean swapAccountingV2() throws IOException {
+    try (var children = Files.list(CGROUPS)) {
+      return children.anyMatch(child -> Files.exists(child.resolve("memory.swap.max")));
+    }
+  }
+}
