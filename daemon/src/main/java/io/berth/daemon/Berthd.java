@@ -5,8 +5,11 @@ import io.micrometer.core.instrument.binder.jvm.JvmMemoryMetrics;
 import io.micrometer.core.instrument.composite.CompositeMeterRegistry;
 import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
@@ -72,6 +75,7 @@ public final class Berthd implements Callable<Integer> {
     Deque<AutoCloseable> open = new ArrayDeque<>();
     try {
       open.push(StateLock.take(config.state().rootDir()));
+      makeRunFolder(config.state().runDir());
       HostFacts facts = HostFacts.detect(Path.of("/"));
       var operations = new OperationLog();
       MeterRegistry meters = meters(config, open);
@@ -98,6 +102,18 @@ public final class Berthd implements Callable<Integer> {
                 },
                 "stop"));
     new CountDownLatch(1).await();
+  }
+
+  /// Before anything is put into it: the socket's group has to pass through, root alone may look.
+  private static void makeRunFolder(Path folder) {
+    try {
+      Files.createDirectories(
+          folder,
+          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx--x--x")));
+    } catch (IOException failure) {
+      throw new DaemonException(
+          DaemonException.Reason.STATE, "make the folder " + folder + ": " + failure, failure);
+    }
   }
 
   /// Without a metrics address nothing is counted.
