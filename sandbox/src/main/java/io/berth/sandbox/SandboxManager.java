@@ -190,7 +190,7 @@ public final class SandboxManager {
               + config.name()
               + "): "
               + Failures.text(e)
-              + "; everything was undone",
+              + "; it was undone, and berth debts lists what could not be yet",
           e);
     }
   }
