@@ -1,0 +1,158 @@
+package io.berth.image;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
+import io.berth.oci.Digest;
+import io.berth.oci.MediaTypes;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import javax.net.ssl.SSLContext;
+import org.jspecify.annotations.Nullable;
+
+/** A registry that does what a test tells it, on a free loopback port. */
+final class ScriptedRegistry implements AutoCloseable {
+
+  /** What a client asked. */
+  record Request(
+      String method, String path, @Nullable String query, @Nullable String authorization) {
+    String line() {
+      return method + " " + path;
+    }
+  }
+
+  /** Answers a request, or returns false to leave it to the stored content. */
+  interface Script {
+    boolean answer(HttpExchange exchange) throws IOException;
+  }
+
+  private static final class Stored {
+    final String mediaType;
+    final byte[] bytes;
+
+    Stored(String mediaType, byte[] bytes) {
+      this.mediaType = mediaType;
+      this.bytes = bytes;
+    }
+  }
+
+  private final HttpServer server;
+  private final ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor();
+  private final Map<String, Stored> content = new ConcurrentHashMap<>();
+  final List<Request> requests = new CopyOnWriteArrayList<>();
+  volatile Script script = exchange -> false;
+
+  ScriptedRegistry() throws IOException {
+    this(null);
+  }
+
+  ScriptedRegistry(@Nullable SSLContext tls) throws IOException {
+    InetSocketAddress any = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
+    if (tls == null) {
+      server = HttpServer.create(any, 0);
+    } else {
+      HttpsServer secure = HttpsServer.create(any, 0);
+      secure.setHttpsConfigurator(new HttpsConfigurator(tls));
+      server = secure;
+    }
+    server.setExecutor(executor);
+    server.createContext("/", this::handle);
+    server.start();
+  }
+
+  String address() {
+    return "127.0.0.1:" + server.getAddress().getPort();
+  }
+
+  /** Serves an image under a tag, and everything in it by digest. */
+  ScriptedRegistry add(String repository, String tag, TestImage image) {
+    putManifest(repository, tag, MediaTypes.OCI_MANIFEST, image.manifestBytes());
+    image.blobs.forEach((digest, bytes) -> putBlob(repository, digest, bytes));
+    return this;
+  }
+
+  Digest putManifest(String repository, String tag, String mediaType, byte[] bytes) {
+    Digest digest = Digest.sha256(bytes);
+    content.put("/v2/" + repository + "/manifests/" + tag, new Stored(mediaType, bytes));
+    content.put("/v2/" + repository + "/manifests/" + digest, new Stored(mediaType, bytes));
+    return digest;
+  }
+
+  void putBlob(String repository, Digest digest, byte[] bytes) {
+    content.put(
+        "/v2/" + repository + "/blobs/" + digest, new Stored("application/octet-stream", bytes));
+  }
+
+  List<String> lines() {
+    return requests.stream().map(Request::line).toList();
+  }
+
+  private void handle(HttpExchange exchange) throws IOException {
+    try (exchange) {
+      String path = exchange.getRequestURI().getPath();
+      requests.add(
+          new Request(
+              exchange.getRequestMethod(),
+              path,
+              exchange.getRequestURI().getRawQuery(),
+              exchange.getRequestHeaders().getFirst("Authorization")));
+      if (script.answer(exchange)) {
+        return;
+      }
+      Stored stored = content.get(path);
+      if (stored == null) {
+        answer(
+            exchange,
+            404,
+            "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}");
+        return;
+      }
+      exchange.getResponseHeaders().set("Content-Type", stored.mediaType);
+      if (path.contains("/manifests/")) {
+        exchange
+            .getResponseHeaders()
+            .set("Docker-Content-Digest", Digest.sha256(stored.bytes).toString());
+      }
+      if (exchange.getRequestMethod().equals("HEAD")) {
+        exchange.getResponseHeaders().set("Content-Length", "" + stored.bytes.length);
+        exchange.sendResponseHeaders(200, -1);
+        return;
+      }
+      exchange.sendResponseHeaders(200, stored.bytes.length == 0 ? -1 : stored.bytes.length);
+      try (OutputStream body = exchange.getResponseBody()) {
+        body.write(stored.bytes);
+      }
+    }
+  }
+
+  static boolean answer(HttpExchange exchange, int status, String body) throws IOException {
+    byte[] bytes = body.getBytes(UTF_8);
+    boolean head = exchange.getRequestMethod().equals("HEAD");
+    exchange.sendResponseHeaders(status, head || bytes.length == 0 ? -1 : bytes.length);
+    if (!head) {
+      exchange.getResponseBody().write(bytes);
+    }
+    return true;
+  }
+
+  static boolean isBlob(HttpExchange exchange, Digest digest) {
+    return exchange.getRequestURI().getPath().endsWith("/blobs/" + digest);
+  }
+
+  @Override
+  public void close() {
+    server.stop(0);
+    executor.shutdownNow();
+  }
+}
