@@ -33,7 +33,8 @@ public interface LayerDraft extends AutoCloseable {
    * chain was committed meanwhile, that one stays and this one is discarded: the same chain ID
    * means the same tree.
    *
-   * <p>Blocks in sync calls, seconds on a slow disk.
+   * <p>Waits for the disk, seconds for a slow one; from a virtual thread without holding its
+   * carrier.
    *
    * @param usage of what was filled in, without what the deferred work adds
    * @return the layer now on disk

@@ -245,25 +245,28 @@ final class LayerStore {
       if (present != null) {
         return present;
       }
-      String operation = "commit layer " + id;
       try {
-        Usage usage = filled;
-        if (parent != null) {
-          Layer below = required(parent, operation);
-          usage = usage.plus(runDeferred(below));
-        }
-        // The record before the sync, the sync before the rename, the rename made durable before
-        // anyone is told.
-        LayerRecord record =
-            new LayerRecord(LayerRecord.FORMAT, id, parent, diffId, usage.bytes(), usage.inodes());
-        Files.write(
-            folder.resolve(SnapshotLayout.LAYER_RECORD),
-            Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsBytes(record));
-        AtomicFile.syncFileSystem(folder);
-        return publish(record);
+        return OffCarrier.run("commit " + id.digest().abbreviated(), () -> complete(filled));
       } catch (IOException | ErrnoException e) {
-        throw OverlaySnapshotter.failure(operation + " in " + folder, e);
+        throw OverlaySnapshotter.failure("commit layer " + id + " in " + folder, e);
       }
+    }
+
+    /**
+     * The record before the sync, the sync before the rename, the rename durable before it's told.
+     */
+    private Layer complete(Usage filled) throws InterruptedException, IOException {
+      Usage usage = filled;
+      if (parent != null) {
+        usage = usage.plus(runDeferred(required(parent, "commit layer " + id)));
+      }
+      LayerRecord record =
+          new LayerRecord(LayerRecord.FORMAT, id, parent, diffId, usage.bytes(), usage.inodes());
+      Files.write(
+          folder.resolve(SnapshotLayout.LAYER_RECORD),
+          Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsBytes(record));
+      AtomicFile.syncFileSystem(folder);
+      return publish(record);
     }
 
     private Layer publish(LayerRecord record) throws IOException {

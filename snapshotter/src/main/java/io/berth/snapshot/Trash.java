@@ -42,7 +42,7 @@ final class Trash {
   /** Deletes what was taken away; what can't be deleted now is owed. */
   void delete(Path tree) {
     try {
-      FileTree.delete(tree);
+      OffCarrier.finish("delete " + tree.getFileName(), () -> FileTree.delete(tree));
     } catch (RuntimeException e) {
       debts.owe(new Debt(OverlaySnapshotter.DELETE_TREE, tree.toString()), e);
     }

@@ -238,6 +238,7 @@ class OverlaySnapshotterTest extends SnapshotterContract {
     private int losses;
 
     FullableDisk(Path folder) throws Exception {
+      Needs.program("mkfs.ext4");
       image = folder.resolve("disk.img");
       mountPoint = Files.createDirectory(folder.resolve("disk"));
       run("truncate", "-s", "48M", image.toString());
