@@ -12,6 +12,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -381,6 +382,21 @@ public final class Subprocess {
     } catch (InterruptedException e) {
       killAndReap();
       throw e;
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /**
+   * Waits at most {@code limit} and leaves the process alone, also when interrupted.
+   *
+   * @return empty while it runs
+   */
+  public Optional<Result> poll(Duration limit) throws InterruptedException {
+    try {
+      return Optional.of(done.get(limit.toNanos(), TimeUnit.NANOSECONDS));
+    } catch (TimeoutException e) {
+      return Optional.empty();
     } catch (ExecutionException e) {
       throw new IllegalStateException(e);
     }

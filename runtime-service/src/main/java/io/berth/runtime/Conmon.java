@@ -60,7 +60,7 @@ public final class Conmon {
       throws InterruptedException {
     Path bundle = layout.bundle(id);
     List<String> argv = new ArrayList<>();
-    argv.add(binary(id).toString());
+    argv.add(binary().toString());
     argv.addAll(List.of("-b", bundle.toString(), "-c", id.value(), "-u", id.value(), "-n", name));
     argv.addAll(List.of("-r", runtime.binary().toString(), "-p", layout.pidFile(id).toString()));
     argv.addAll(List.of("-P", layout.monitorPidFile(id).toString()));
@@ -135,15 +135,19 @@ public final class Conmon {
     }
   }
 
-  private Path binary(ContainerId id) {
+  /**
+   * The program's path.
+   *
+   * @throws ContainerException UNSUPPORTED if it isn't installed
+   */
+  Path binary() {
     return program
         .get()
         .orElseThrow(() ->
             new ContainerException(
                 Reason.UNSUPPORTED,
-                "create container "
-                    + id
-                    + ": conmon is missing or can't be executed; install it or correct containers.conmon"));
+                "start a container's monitor: conmon is missing or can't be executed; install it or correct"
+                    + " containers.conmon"));
   }
 
   /** The number in a pid file; empty while there is none. */

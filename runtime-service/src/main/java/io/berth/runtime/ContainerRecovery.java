@@ -4,6 +4,7 @@ import io.berth.linux.Debt;
 import io.berth.linux.Debts;
 import io.berth.linux.ProcessRef;
 import io.berth.sandbox.Sandbox;
+import io.berth.sandbox.SandboxState;
 import io.berth.sandbox.SandboxStore;
 import java.nio.file.Files;
 import java.time.Instant;
@@ -52,7 +53,7 @@ final class ContainerRecovery {
 
   void recover() throws InterruptedException {
     for (Sandbox sandbox : sandboxes.list()) {
-      if (sandbox.state() == io.berth.sandbox.SandboxState.READY) {
+      if (sandbox.state() == SandboxState.READY) {
         pods.watchInit(sandbox);
       }
     }
@@ -63,6 +64,24 @@ final class ContainerRecovery {
         // One container that resists must not keep the others from being served; stop and remove
         // try again.
         log.error("recover container {}: {}", container.id(), e.getMessage(), e);
+      }
+    }
+    killOrphans();
+  }
+
+  /**
+   * What still lives in a pod that isn't ready any more: its StopPodSandbox was cut short by the
+   * daemon's end.
+   */
+  private void killOrphans() {
+    for (Container container : store.list()) {
+      boolean ready =
+          sandboxes
+              .find(container.sandboxId().value())
+              .filter(s -> s.state() == SandboxState.READY)
+              .isPresent();
+      if (!ready && container.state().live()) {
+        teardown.killAll(container.cgroup());
       }
     }
   }

@@ -40,7 +40,8 @@ public final class ContainerRuntime implements AutoCloseable {
     ContainerLayout layout = settings.layout();
     String bootId = bootId(settings.bootId());
     ContainerStore store = new ContainerStore(layout.records());
-    ContainerTeardown teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
+    ContainerTeardown teardown =
+        new ContainerTeardown(layout, handlers, conmon, snapshotter, cgroups);
     debts.register(
         ContainerTeardown.DEBT,
         debt ->

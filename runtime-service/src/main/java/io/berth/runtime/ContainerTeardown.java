@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
@@ -26,13 +27,19 @@ final class ContainerTeardown {
 
   private final ContainerLayout layout;
   private final RuntimeHandlers handlers;
+  private final Conmon conmon;
   private final Snapshotter snapshotter;
   private final Cgroups cgroups;
 
   ContainerTeardown(
-      ContainerLayout layout, RuntimeHandlers handlers, Snapshotter snapshotter, Cgroups cgroups) {
+      ContainerLayout layout,
+      RuntimeHandlers handlers,
+      Conmon conmon,
+      Snapshotter snapshotter,
+      Cgroups cgroups) {
     this.layout = layout;
     this.handlers = handlers;
+    this.conmon = conmon;
     this.snapshotter = snapshotter;
     this.cgroups = cgroups;
   }
@@ -53,7 +60,7 @@ final class ContainerTeardown {
    * daemon has left.
    */
   void takeDownHalfMade(ContainerId id, String handler, String cgroup) throws InterruptedException {
-    for (ProcessRef maker : makers(id)) {
+    for (ProcessRef maker : makers(id, handler)) {
       maker.signal(SIGKILL);
     }
     killAll(cgroup);
@@ -77,12 +84,18 @@ final class ContainerTeardown {
 
   /**
    * conmon and the runtime's create carry the id in their arguments; while a creation is under way
-   * nothing else tells where they are. A walk over /proc, so only for half-made containers.
+   * nothing else tells where they are. Their program is compared too, as a person's command may
+   * well name the id. A walk over /proc, so only for half-made containers.
    */
-  private static List<ProcessRef> makers(ContainerId id) {
+  private List<ProcessRef> makers(ContainerId id, String handler) {
+    Set<String> programs =
+        Set.of(handlers.get(handler).binary().toString(), conmon.binary().toString());
     try (DirectoryStream<Path> processes = Files.newDirectoryStream(Path.of("/proc"), "[0-9]*")) {
       return StreamSupport.stream(processes.spliterator(), false)
-          .filter(process -> arguments(process).contains(id.value()))
+          .filter(process -> {
+            List<String> arguments = arguments(process);
+            return programs.contains(arguments.getFirst()) && arguments.contains(id.value());
+          })
           .map(process -> ProcessRef.of(Integer.parseInt(process.getFileName().toString())))
           .flatMap(Optional::stream)
           .sorted(
@@ -94,12 +107,13 @@ final class ContainerTeardown {
     }
   }
 
-  private static String arguments(Path process) {
+  private static List<String> arguments(Path process) {
     try {
-      return new String(
-          Files.readAllBytes(process.resolve("cmdline")), StandardCharsets.ISO_8859_1);
+      return List.of(
+          new String(Files.readAllBytes(process.resolve("cmdline")), StandardCharsets.ISO_8859_1)
+              .split("\0", -1));
     } catch (IOException e) {
-      return ""; // ended meanwhile
+      return List.of(""); // ended meanwhile
     }
   }
 

@@ -31,6 +31,8 @@ public final class ExecSync {
   private static final int MESSAGE_LIMIT = (16 << 20) - (64 << 10);
 
   private static final int SIGKILL = 9;
+  private static final Duration FOR_EVER = Duration.ofDays(10_000);
+  private static final Duration AFTER_KILL = Duration.ofSeconds(2);
 
   private final ContainerLayout layout;
   private final int outputLimit;
@@ -103,22 +105,23 @@ public final class ExecSync {
     Subprocess process = runtime.exec(container.id(), spec, pidFile, outputLimit);
     Subprocess.Result result;
     try {
-      result = timeout.isZero() ? process.await() : process.await(timeout);
+      Optional<Subprocess.Result> ended = process.poll(timeout.isZero() ? FOR_EVER : timeout);
+      if (ended.isEmpty()) {
+        end(container, process, pidFile);
+        throw new ContainerException(
+            Reason.TIMED_OUT,
+            "execute "
+                + command.getFirst()
+                + " in container "
+                + container.id()
+                + ": command timed out after "
+                + timeout.toSeconds()
+                + " s and was killed with all it had started");
+      }
+      result = ended.get();
     } catch (InterruptedException e) {
-      killTree(container, pidFile);
+      end(container, process, pidFile);
       throw e;
-    }
-    if (result.timedOut()) {
-      killTree(container, pidFile);
-      throw new ContainerException(
-          Reason.TIMED_OUT,
-          "execute "
-              + command.getFirst()
-              + " in container "
-              + container.id()
-              + ": command timed out after "
-              + timeout.toSeconds()
-              + " s and was killed with all it had started");
     }
     // The runtime writes the pid file when the program has begun: without it the exit code is the
     // runtime's own.
@@ -132,6 +135,26 @@ public final class ExecSync {
         result.exitCode(),
         result.stdout(),
         err.length > room ? java.util.Arrays.copyOf(err, room) : err);
+  }
+
+  /**
+   * Kills the command's tree first and lets the runtime's own process, its parent, see that: killed
+   * together they would leave a zombie to the container's first process, which seldom reaps.
+   */
+  private void end(Container container, Subprocess process, Path pidFile)
+      throws InterruptedException {
+    boolean interrupted = Thread.interrupted();
+    try {
+      killTree(container, pidFile);
+      if (process.poll(AFTER_KILL).isEmpty()) {
+        process.kill(SIGKILL);
+        killTree(container, pidFile);
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
   }
 
   /** The container's own process with another command. */

@@ -56,7 +56,7 @@ public final class InitContainer implements PodInit {
     this.sandboxLayout = sandboxLayout;
     this.handlers = handlers;
     this.conmon = conmon;
-    this.teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
+    this.teardown = new ContainerTeardown(layout, handlers, conmon, snapshotter, cgroups);
     this.host = host;
   }
 
