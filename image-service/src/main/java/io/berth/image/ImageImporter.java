@@ -96,7 +96,7 @@ public final class ImageImporter {
    * Imports every image of an archive, or none: all layers are there before the first record is
    * made.
    *
-   * @param archive read to its end, not closed
+   * @param archive read to its end
    * @param name for images to which the archive gives none, or no more than a tag; "" when there
    *     should be none such
    * @return the images, in the archive's order

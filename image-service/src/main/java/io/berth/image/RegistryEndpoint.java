@@ -195,7 +195,7 @@ final class RegistryEndpoint {
               Reason.REGISTRY_UNAVAILABLE,
               who + " limits requests for " + object + said + "; try again later");
       case 400 ->
-          new ImageException(Reason.INVALID, who + " calls the request for " + object + said);
+          new ImageException(Reason.INVALID, who + " rejects the request for " + object + said);
       default ->
           new ImageException(Reason.REGISTRY_UNAVAILABLE, who + " fails to serve " + object + said);
     };

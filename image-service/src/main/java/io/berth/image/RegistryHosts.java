@@ -11,15 +11,17 @@ import io.berth.image.RegistryHost.Capability;
 import io.berth.image.RegistryHost.Tls;
 import java.io.IOException;
 import java.net.URI;
+import java.net.http.HttpRequest;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
-import java.util.LinkedHashMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -224,12 +226,18 @@ public final class RegistryHosts {
     }
 
     private Map<String, String> headers(JsonNode settings, String table) {
-      Map<String, String> headers = new LinkedHashMap<>();
+      Map<String, String> headers = new HashMap<>();
       for (var property : settings.path("header").properties()) {
-        headers.put(
-            property.getKey(), String.join(", ", texts(property.getValue(), table, "header")));
+        String name = property.getKey();
+        String value = String.join(", ", texts(property.getValue(), table, name));
+        try {
+          HttpRequest.newBuilder().header(name, value);
+        } catch (IllegalArgumentException e) {
+          throw mistake(table, name, "can't be sent as a header: " + e.getMessage());
+        }
+        headers.put(name, value);
       }
-      return headers;
+      return Map.copyOf(headers);
     }
 
     private boolean bool(JsonNode settings, String table, String key) {
@@ -290,9 +298,10 @@ public final class RegistryHosts {
           from++;
         }
       }
-      if (!key.isEmpty()) {
-        for (int i = from; i < lines.length; i++) {
-          if (lines[i].strip().matches("\\[?.*\\b" + key + "\\b.*")) {
+      String quoted = Pattern.quote(key);
+      for (String form : List.of("\"?" + quoted + "\"?\\s*=.*", "\\[\\s*" + quoted + "\\b.*")) {
+        for (int i = from; i < lines.length && !key.isEmpty(); i++) {
+          if (lines[i].strip().matches(form)) {
             return i + 1;
           }
         }

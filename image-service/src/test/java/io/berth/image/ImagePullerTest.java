@@ -7,16 +7,19 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.berth.image.ImageException.Reason;
+import io.berth.linux.Mounts;
 import io.berth.oci.Descriptor;
 import io.berth.oci.Digest;
 import io.berth.oci.MediaTypes;
 import io.berth.oci.Platform;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -620,6 +623,39 @@ class ImagePullerTest {
     house.configure("reg.example", "server = \"http://" + registry.address() + "\"\n");
 
     assertThat(house.pull("reg.example/app:v1").repoTags()).containsExactly("reg.example/app:v1");
+  }
+
+  // A full disk
+
+  @Test
+  void fullDiskFailsThePullLeavesNothingAndLetsImagesBeRemoved(@TempDir Path folder)
+      throws Exception {
+    Mounts.tmpfs(folder, "size=2m", true);
+    try (ImageHouse small = new ImageHouse(Files.createDirectory(folder.resolve("root")))) {
+      registry.add("app", "small", threeLayers());
+      byte[] tooMuch = new byte[4 << 20];
+      new Random(1).nextBytes(tooMuch);
+      registry.add(
+          "app",
+          "large",
+          new TestImage().gzipLayer(new TarBuilder().entry('0', "f", "", tooMuch).build()));
+      Image present = small.pull(name("app:small"));
+
+      ImageException failure =
+          catchThrowableOfType(ImageException.class, () -> small.pull(name("app:large")));
+
+      assertThat(failure.reason()).isEqualTo(Reason.DISK);
+      assertThat(small.store.list()).containsExactly(present);
+      try (var fill = Files.newOutputStream(folder.resolve("fill"))) {
+        fill.write(tooMuch);
+      } catch (IOException e) {
+        assertThat(e).hasMessageContaining("No space left");
+      }
+      small.store.remove(present.id().toString());
+      small.awaitNothingLeft();
+    } finally {
+      Mounts.detach(folder);
+    }
   }
 
   // After a restart

@@ -107,6 +107,7 @@ class RegistryHostsTest {
           [host."https://m"]\\n  client = "me.pem"              | 2
           server = "ftp://a"                                    | 1
           \\nserver = 5                                         | 2
+          [host."https://m"]\\n[host."https://m".header]\\nhost = "x" | 3
           mirror = "x"                                          | 1
           """)
   void mistakesNameFileAndLine(String text, int line) throws Exception {
