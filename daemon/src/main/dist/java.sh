@@ -31,6 +31,8 @@ start_java() {
   elif [ -e "$home/$name.aot" ]; then
     flags="$flags -XX:AOTCache=$home/$name.aot"
   fi
+  # File names are bytes, which Java reads as the locale says: in the C locale all but ASCII is lost.
+  export LC_ALL=C.UTF-8
   # Flags are words without spaces, so they are split on purpose.
   # shellcheck disable=SC2086
   exec "$java_home/bin/java" \

@@ -116,7 +116,7 @@ final class Services implements AutoCloseable {
             BOOT_ID,
             config.containers().init()::find,
             (int) config.containers().execOutputLimit().bytes());
-    HostFeatures host = HostFeatures.detect(false);
+    HostFeatures host = HostFeatures.detect(false, facts.lowestOomScoreAdj());
     var handlers =
         new RuntimeHandlers(
             config.containers().defaultRuntime(),

@@ -14,7 +14,6 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Map;
 import java.util.TreeMap;
 import org.slf4j.Logger;
@@ -47,13 +46,7 @@ public final class RecordFolder<T> {
     this.folder = folder;
     this.type = type;
     this.formatVersion = formatVersion;
-    try {
-      Files.createDirectories(
-          folder,
-          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-    } catch (IOException e) {
-      throw new UncheckedIOException("make folder " + folder + ": " + e.getMessage(), e);
-    }
+    Path _ = PrivateFolder.make(folder);
   }
 
   /** Durable when it returns. */

@@ -6,6 +6,7 @@ import io.berth.linux.CgroupDriver;
 import io.berth.linux.Debt;
 import io.berth.linux.Debts;
 import io.berth.linux.ErrnoException;
+import io.berth.linux.PrivateFolder;
 import io.berth.linux.Rollback;
 import io.berth.linux.RootedTree;
 import io.berth.linux.SharedOperations;
@@ -289,8 +290,8 @@ public final class ContainerCreator {
     return ofImage.isEmpty() ? "SIGTERM" : Signals.canonical(ofImage);
   }
 
-  private void mountRootfs(ContainerId id, Image image) throws IOException {
-    Files.createDirectories(layout.rootfs(id));
+  private void mountRootfs(ContainerId id, Image image) {
+    Path _ = PrivateFolder.make(layout.rootfs(id));
     snapshotter.prepare(id.value(), image.layers());
     snapshotter.mount(id.value(), layout.rootfs(id));
   }

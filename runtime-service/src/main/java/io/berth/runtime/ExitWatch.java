@@ -2,9 +2,9 @@ package io.berth.runtime;
 
 import io.berth.linux.Cgroups;
 import io.berth.linux.FolderWatch;
+import io.berth.linux.PrivateFolder;
 import io.berth.linux.ProcessRef;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -40,11 +40,7 @@ public final class ExitWatch implements AutoCloseable {
     this.layout = layout;
     this.store = store;
     this.cgroups = cgroups;
-    try {
-      Files.createDirectories(layout.exits());
-    } catch (IOException e) {
-      throw new UncheckedIOException("make folder " + layout.exits() + ": " + e.getMessage(), e);
-    }
+    Path _ = PrivateFolder.make(layout.exits());
     this.exits = FolderWatch.start(layout.exits(), this::changed);
   }
 

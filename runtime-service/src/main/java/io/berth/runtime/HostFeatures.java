@@ -43,8 +43,9 @@ public record HostFeatures(
    * Looks at /proc and /sys.
    *
    * @param recursiveReadOnly what the OCI runtime says of itself
+   * @param lowestOomScoreAdj as tried out by the daemon
    */
-  public static HostFeatures detect(boolean recursiveReadOnly) {
+  public static HostFeatures detect(boolean recursiveReadOnly, int lowestOomScoreAdj) {
     try {
       boolean v2 = Files.exists(CGROUPS.resolve("cgroup.controllers"));
       Set<String> capabilities = Capabilities.ofThisProcess();
@@ -56,9 +57,7 @@ public record HostFeatures(
           v2
               ? Files.readString(CGROUPS.resolve("cgroup.controllers")).contains("hugetlb")
               : Files.isDirectory(CGROUPS.resolve("hugetlb")),
-          capabilities.contains("CAP_SYS_RESOURCE")
-              ? -1000
-              : Integer.parseInt(Files.readString(Path.of("/proc/self/oom_score_adj")).strip()),
+          lowestOomScoreAdj,
           capabilities,
           Files.isReadable(APPARMOR_PROFILES) ? APPARMOR_PROFILES : null,
           Files.exists(SELINUX),

@@ -1,6 +1,7 @@
 package io.berth.runtime;
 
 import io.berth.linux.Cgroups;
+import io.berth.linux.PrivateFolder;
 import io.berth.oci.Json;
 import io.berth.oci.RuntimeSpec;
 import io.berth.oci.RuntimeSpec.ContainerProcess;
@@ -76,7 +77,7 @@ public final class InitContainer implements PodInit {
                         + ", which shares one PID namespace: no static init is installed; install catatonit or"
                         + " set containers.init"));
     try {
-      Path root = Files.createDirectories(layout.rootfs(id));
+      Path root = PrivateFolder.make(layout.rootfs(id));
       for (String folder : List.of("proc", "dev", "sys")) {
         Files.createDirectories(root.resolve(folder));
       }
