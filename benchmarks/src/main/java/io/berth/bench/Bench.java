@@ -146,6 +146,14 @@ public final class Bench implements Callable<Integer> {
   Path work = Path.of(".work/bench");
 
   @Option(
+      names = "--scratch",
+      paramLabel = "DIR",
+      description =
+          "A tmpfs, like the one of the runtime's own state, for bundles and logs. Default:"
+              + " ${DEFAULT-VALUE}.")
+  Path scratchRoot = Path.of("/run");
+
+  @Option(
       names = "--start-command",
       split = " ",
       paramLabel = "COMMAND",
@@ -207,8 +215,7 @@ public final class Bench implements Callable<Integer> {
       }
       int daemon = pid != 0 ? pid : client.daemonPid();
       Path binary = Programs.find(runtime);
-      // The floor's containers live where Berth's do, in memory.
-      Path scratch = Files.createTempDirectory(Path.of("/run"), "berth-bench-");
+      Path scratch = Files.createTempDirectory(scratchRoot, "berth-bench-");
       try {
         section("Machine", MachineFacts.markdown(client.version(), binary, work));
         measure(client, daemon, binary, scratch);

@@ -20,6 +20,7 @@ import java.nio.file.StandardCopyOption;
 import java.security.DigestOutputStream;
 import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
@@ -28,6 +29,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.Supplier;
 import java.util.zip.GZIPOutputStream;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
@@ -114,7 +116,7 @@ final class LargeImage {
 
   private static void write(Path folder, long size) throws IOException, InterruptedException {
     Contents contents = new Contents(new SplittableRandom(SEED));
-    int shares = java.util.Arrays.stream(SHARES).sum();
+    int shares = Arrays.stream(SHARES).sum();
     List<Layer> layers = new ArrayList<>();
     try (ExecutorService workers =
         Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors())) {
@@ -264,11 +266,14 @@ final class LargeImage {
   }
 
   /**
-   * File contents, cut from two pools: words, which gzip makes about three times smaller, and
-   * something like machine code, about twice. Cutting anywhere keeps that, because gzip looks back
-   * 32 KiB only.
+   * File contents, cut from two pools: words and something like machine code. Cutting anywhere
+   * keeps how well they compress, because gzip looks back 32 KiB only.
    */
   private static final class Contents {
+    private static final int NEAR = 24 << 10;
+    private static final int PASSAGE = 128;
+    private static final int REPEAT_ONE_IN = 10;
+
     private final byte[] text;
     private final byte[] code;
 
@@ -281,30 +286,45 @@ final class LargeImage {
         }
         words[i] = word.append(random.nextInt(9) == 0 ? '\n' : ' ').toString().getBytes(UTF_8);
       }
-      text = new byte[POOL];
-      for (int at = 0; at < POOL; ) {
-        // Few words are frequent and most are rare, as in languages of both kinds.
-        double uniform = random.nextDouble();
-        byte[] word = words[(int) (words.length * uniform * uniform * uniform)];
-        int length = Math.min(word.length, POOL - at);
-        System.arraycopy(word, 0, text, at, length);
-        at += length;
-      }
+      // Few words are frequent and most are rare, as in languages of both kinds.
+      text =
+          pool(
+              random,
+              () -> {
+                double uniform = random.nextDouble();
+                return words[(int) (words.length * uniform * uniform * uniform)];
+              });
       byte[][] instructions = new byte[512][];
       for (int i = 0; i < instructions.length; i++) {
         instructions[i] = new byte[random.nextInt(2, 7)];
         random.nextBytes(instructions[i]);
       }
-      code = new byte[POOL];
+      code =
+          pool(
+              random,
+              () -> {
+                byte[] known =
+                    instructions[random.nextInt(1 + random.nextInt(instructions.length))];
+                byte[] one = Arrays.copyOf(known, known.length + random.nextInt(2));
+                one[one.length - 1] = (byte) random.nextInt(64); // an operand
+                return one;
+              });
+    }
+
+    /** Pieces one after the other, now and then a passage that stood shortly before. */
+    private static byte[] pool(SplittableRandom random, Supplier<byte[]> pieces) {
+      byte[] pool = new byte[POOL];
       for (int at = 0; at < POOL; ) {
-        byte[] instruction = instructions[random.nextInt(1 + random.nextInt(instructions.length))];
-        int length = Math.min(instruction.length, POOL - at);
-        System.arraycopy(instruction, 0, code, at, length);
-        at += length;
-        for (int operands = random.nextInt(3); operands > 0 && at < POOL; operands--) {
-          code[at++] = (byte) random.nextInt(64);
+        byte[] piece = pieces.get();
+        if (at > NEAR && random.nextInt(REPEAT_ONE_IN) == 0) {
+          int from = at - random.nextInt(PASSAGE, NEAR);
+          piece = Arrays.copyOfRange(pool, from, from + random.nextInt(16, PASSAGE));
         }
+        int length = Math.min(piece.length, POOL - at);
+        System.arraycopy(piece, 0, pool, at, length);
+        at += length;
       }
+      return pool;
     }
 
     /** Sizes as on disks: half are below 8 KiB, few are megabytes. */

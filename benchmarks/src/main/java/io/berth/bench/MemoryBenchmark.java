@@ -32,7 +32,7 @@ final class MemoryBenchmark {
   /**
    * Starts the pods, measures, removes them.
    *
-   * @param fresh PSS in bytes before the first call of this run, to be shown beside the others
+   * @param fresh PSS in bytes before the first pod of this run, to be shown beside the others
    */
   MarkdownTable run(int pods, long fresh) throws InterruptedException {
     long idle = settled();
@@ -49,7 +49,7 @@ final class MemoryBenchmark {
         ids.add(pod.containerId());
       });
       var table = new MarkdownTable("PSS, MiB", "value", "goal");
-      table.row("daemon before the first call", MarkdownTable.mebibytes(fresh), "");
+      table.row("daemon before the first pod", MarkdownTable.mebibytes(fresh), "");
       table.row("daemon idle after the load", MarkdownTable.mebibytes(idle), "");
       table.row("daemon just after starting " + pods + " pods", MarkdownTable.mebibytes(busy), "");
       table.row(
