@@ -1,12 +1,14 @@
 package io.berth.image;
 
 import io.berth.image.ImageException.Reason;
+import io.berth.linux.SharedOperations;
 import io.berth.linux.Stages;
 import io.berth.oci.Descriptor;
 import io.berth.oci.ImageManifest;
 import io.berth.oci.ImageReference;
 import io.berth.oci.Platform;
 import io.berth.snapshot.Snapshotter;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -26,7 +28,8 @@ public final class ImagePuller {
   private final LayerIngester layers;
   private final Platform platform;
   private final Set<String> runtimeHandlers;
-  private final Joins<PullRequest, Image> pulls = new Joins<>("pull");
+  private final SharedOperations<PullRequest, Image> pulls =
+      new SharedOperations<>("pull", Duration.ZERO);
   private final AtomicLong numbers = new AtomicLong();
 
   /**

@@ -2,6 +2,7 @@ package io.berth.image;
 
 import io.berth.image.ImageException.Reason;
 import io.berth.linux.ErrnoException;
+import io.berth.linux.SharedOperations;
 import io.berth.oci.ChainId;
 import io.berth.oci.Descriptor;
 import io.berth.oci.Digest;
@@ -12,6 +13,7 @@ import io.berth.snapshot.Snapshotter;
 import io.berth.snapshot.Usage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Semaphore;
@@ -37,7 +39,8 @@ public final class LayerIngester {
   private final Snapshotter snapshotter;
   private final LayerUnpacker unpacker;
   private final Semaphore transfers;
-  private final Joins<ChainId, Layer> operations = new Joins<>("layer");
+  private final SharedOperations<ChainId, Layer> operations =
+      new SharedOperations<>("layer", Duration.ZERO);
   private final AtomicLong holds = new AtomicLong();
 
   /**

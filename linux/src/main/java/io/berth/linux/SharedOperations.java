@@ -25,13 +25,22 @@ public final class SharedOperations<K, V> {
     Thread thread = Thread.currentThread(); // replaced before anyone can see the operation
     int waiters; // guarded by this
     int departures; // guarded by this; tells whether somebody came back during the linger
+    boolean abandoned; // guarded by this; interrupted, and only winding down
 
+    /** False when the work has been given up: the caller waits for its end and begins anew. */
     synchronized boolean enter() {
-      if (waiters == 0 && departures > 0 && result.isDone()) {
+      if (abandoned) {
         return false;
       }
       waiters++;
       return true;
+    }
+
+    synchronized void abandon() {
+      if (waiters == 0 && !result.isDone()) {
+        abandoned = true;
+        thread.interrupt();
+      }
     }
   }
 
@@ -58,10 +67,11 @@ public final class SharedOperations<K, V> {
    *     for it
    */
   public V join(K key, Callable<V> work) throws InterruptedException {
-    Operation<V> operation;
-    do {
+    Operation<V> operation = running.computeIfAbsent(key, k -> begin(k, work));
+    while (!operation.enter()) {
+      awaitEnd(operation);
       operation = running.computeIfAbsent(key, k -> begin(k, work));
-    } while (!operation.enter());
+    }
     try {
       return operation.result.get();
     } catch (ExecutionException e) {
@@ -70,9 +80,6 @@ public final class SharedOperations<K, V> {
       }
       if (e.getCause() instanceof Error cause) {
         throw cause;
-      }
-      if (e.getCause() instanceof InterruptedException) {
-        throw new InterruptedException(name + " " + key + " was abandoned");
       }
       throw new CompletionException(e.getCause());
     } finally {
@@ -110,19 +117,27 @@ public final class SharedOperations<K, V> {
       }
     }
     if (linger.isZero()) {
-      operation.thread.interrupt();
+      operation.abandon();
       return;
     }
     var _ =
         CompletableFuture.runAsync(
             () -> {
               synchronized (operation) {
-                if (operation.waiters == 0 && operation.departures == departure) {
-                  operation.thread.interrupt();
+                if (operation.departures == departure) {
+                  operation.abandon();
                 }
               }
             },
             CompletableFuture.delayedExecutor(
                 linger.toNanos(), TimeUnit.NANOSECONDS, Thread::startVirtualThread));
+  }
+
+  private static void awaitEnd(Operation<?> operation) throws InterruptedException {
+    try {
+      operation.result.handle((_, _) -> null).get();
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e); // handle() swallows what the work threw
+    }
   }
 }

@@ -83,7 +83,7 @@ class RealRuncTest {
     pod.podNamespaces =
         RequestFixture.modes(NamespaceMode.NODE, NamespaceMode.CONTAINER, NamespaceMode.NODE);
     pod.namespaces = pod.podNamespaces;
-    HostFeatures here = HostFeatures.detect(false);
+    HostFeatures here = HostFeatures.detect(false, 0);
     pod.cgroupV2 = here.cgroupV2();
     pod.swapAccounting = here.swapAccounting();
     pod.hugetlb = here.hugetlb();
