@@ -57,7 +57,9 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
@@ -101,7 +103,8 @@ final class CriClient implements AutoCloseable {
   record Stats(long at, long cpuNanos, long memoryBytes) {}
 
   /** A call as the daemon saw it. */
-  record Operation(String method, String object, Duration took, List<Stage> stages) {}
+  record Operation(
+      String method, String object, Instant startedAt, Duration took, List<Stage> stages) {}
 
   record Stage(String name, Duration took) {}
 
@@ -149,6 +152,8 @@ final class CriClient implements AutoCloseable {
             .setImage(ImageSpec.newBuilder().setImage(image))
             .addAllCommand(command)
             .setLogPath(name + ".log")
+            .putAllLabels(labels(pod))
+            .putLabels("io.kubernetes.container.name", name)
             .setLinux(
                 LinuxContainerConfig.newBuilder()
                     .setSecurityContext(
@@ -340,6 +345,7 @@ final class CriClient implements AutoCloseable {
                 .setName(pod.name())
                 .setNamespace(NAMESPACE)
                 .setUid(pod.name()))
+        .putAllLabels(labels(pod))
         .setHostname(pod.hostNetwork() ? "" : pod.name())
         .setLogDirectory(pod.logFolder().toString())
         .setLinux(
@@ -347,6 +353,14 @@ final class CriClient implements AutoCloseable {
                 .setSecurityContext(
                     LinuxSandboxSecurityContext.newBuilder().setNamespaceOptions(namespaces(pod))))
         .build();
+  }
+
+  /** As a kubelet labels all it makes; crictl names the pods of containers by them. */
+  private static Map<String, String> labels(Pod pod) {
+    return Map.of(
+        "io.kubernetes.pod.name", pod.name(),
+        "io.kubernetes.pod.namespace", NAMESPACE,
+        "io.kubernetes.pod.uid", pod.name());
   }
 
   /** As a kubelet asks for an ordinary pod: every container has its own processes. */
@@ -366,6 +380,7 @@ final class CriClient implements AutoCloseable {
     return new Operation(
         operation.getMethod(),
         operation.getObject(),
+        Instant.EPOCH.plusNanos(operation.getStartedAt()),
         Duration.ofNanos(operation.getFinishedAt() - operation.getStartedAt()),
         operation.getStagesList().stream()
             .map(stage -> new Stage(stage.getName(), Duration.ofNanos(stage.getDuration())))

@@ -13,7 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
+import java.time.Instant;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -42,6 +42,8 @@ public final class Demo implements Callable<Integer> {
           "-c",
           "trap 'echo goodbye; exit' TERM; n=0; while :; do n=$((n+1)); echo line $n from $HOSTNAME;"
               + " i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1 & wait $!; done");
+
+  private static final List<String> WHO_AM_I = List.of("ip", "-o", "-4", "addr", "show", "eth0");
 
   /** Behind a shell, because a first process without a handler never sees SIGTERM. */
   private static final List<String> WEB =
@@ -91,9 +93,17 @@ public final class Demo implements Callable<Integer> {
   @Override
   public Integer call() throws IOException, InterruptedException {
     folder = Files.createDirectories(folder).toRealPath();
+    Instant begun = Instant.now();
     try (var client = new CriClient(socket);
         var rollback = new Rollback("demo", Leftovers.REPORTED)) {
       say("%s on %s".formatted(client.version(), socket));
+      for (String kept : client.pods()) {
+        throw new BenchException(
+            Reason.INPUT,
+            "show a pod: the one of an earlier demo is still there; remove it with crictl rmp -f "
+                + kept,
+            null);
+      }
       image(client, rollback);
 
       var pod = new CriClient.Pod("demo", handler, false, folder.resolve("logs"));
@@ -120,15 +130,12 @@ public final class Demo implements Callable<Integer> {
         firstLines(log, container.name().equals("counter") ? 2 : 1)
             .forEach(line -> say(container.name() + "  " + line));
       }
-      title("exec in counter: ps");
-      say(client.exec(containers.getFirst().id(), List.of("ps")).stdout().strip());
+      title("exec in counter: " + String.join(" ", WHO_AM_I));
+      say(client.exec(containers.getFirst().id(), WHO_AM_I).stdout().strip());
       title("live stats, two samples");
       stats(client, containers);
       title("how long each stage took");
-      List<String> ids = new ArrayList<>();
-      ids.add(podId);
-      containers.forEach(container -> ids.add(container.id()));
-      operations(client, ids);
+      operations(client, begun);
 
       if (keep) {
         rollback.commit();
@@ -236,21 +243,19 @@ public final class Demo implements Callable<Integer> {
     }
   }
 
-  private static void operations(CriClient client, List<String> ids) {
-    for (String id : ids) {
-      for (CriClient.Operation operation : client.operations(id)) {
-        if (!operation.stages().isEmpty()) {
-          say(
-              "%-16s %6s ms: %s"
-                  .formatted(
-                      operation.method(),
-                      MarkdownTable.millis(operation.took()),
-                      String.join(
-                          ", ",
-                          operation.stages().stream()
-                              .map(s -> s.name() + " " + MarkdownTable.millis(s.took()))
-                              .toList())));
-        }
+  private static void operations(CriClient client, Instant since) {
+    for (CriClient.Operation operation : client.operations("")) {
+      if (!operation.startedAt().isBefore(since) && !operation.stages().isEmpty()) {
+        say(
+            "%-16s %6s ms: %s"
+                .formatted(
+                    operation.method(),
+                    MarkdownTable.millis(operation.took()),
+                    String.join(
+                        ", ",
+                        operation.stages().stream()
+                            .map(s -> s.name() + " " + MarkdownTable.millis(s.took()))
+                            .toList())));
       }
     }
   }
