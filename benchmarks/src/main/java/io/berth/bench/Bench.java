@@ -27,6 +27,7 @@ import picocli.CommandLine.Option;
 public final class Bench implements Callable<Integer> {
   private static final List<String> SLEEP = List.of("sleep", "86400");
   private static final Duration CLEAN_UP = Duration.ofSeconds(60);
+  private static final Duration SETTLED = Duration.ofSeconds(1);
 
   enum Measurement {
     start,
@@ -335,10 +336,15 @@ public final class Bench implements Callable<Integer> {
     return DemoImage.NAME;
   }
 
-  private static void clean(CriClient client) {
-    for (String podId : client.pods()) {
-      client.stopPod(podId);
-      client.removePod(podId);
+  /** A call that was given up may still make its pod, so it looks again until there is none. */
+  private static void clean(CriClient client) throws InterruptedException {
+    for (int empty = 0; empty < 2; Thread.sleep(SETTLED)) {
+      List<String> left = client.pods();
+      for (String podId : left) {
+        client.stopPod(podId);
+        client.removePod(podId);
+      }
+      empty = left.isEmpty() ? empty + 1 : 0;
     }
   }
 

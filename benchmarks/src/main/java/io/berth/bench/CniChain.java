@@ -66,8 +66,12 @@ final class CniChain {
                 Reason.INPUT, "CNI plugin " + type + " is in none of " + binDirs, null));
   }
 
-  /** An attachment and the result of its ADD, which DEL wants to see again. */
-  record Attached(String containerId, Path netns, JsonNode result) {}
+  /**
+   * An attachment and the result of its ADD, which DEL wants to see again.
+   *
+   * @param result none when ADD failed, of which DEL takes back what was done
+   */
+  record Attached(String containerId, Path netns, @Nullable JsonNode result) {}
 
   Attached add(String containerId, Path netns) throws InterruptedException {
     JsonNode result = null;

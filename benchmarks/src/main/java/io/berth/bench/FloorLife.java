@@ -52,8 +52,10 @@ final class FloorLife implements Life {
         Path netns = pins.resolve(Namespaces.Kind.NET.file());
         rollback.add(new Debt("remove-netns", netns.toString(), Map.of()), () -> drop(pins));
         Namespaces.create(Set.of(Namespaces.Kind.NET), pins, Namespaces::raiseLoopback);
+        rollback.add(
+            new Debt("cni-del", name, Map.of()),
+            () -> network.delete(new CniChain.Attached(name, netns, null)));
         CniChain.Attached attached = times.time(ADD, () -> network.add(name, netns));
-        rollback.add(new Debt("cni-del", name, Map.of()), () -> network.delete(attached));
         container(name, netns, times, rollback);
         times.run(DEL, () -> network.delete(attached));
         drop(pins);

@@ -70,6 +70,16 @@ final class FloorLifeTest {
     assertNothingStays("one");
   }
 
+  @Test
+  void failedAddIsTakenBackByDel() throws Exception {
+    var containers = OciFloor.prepare(runc, folder, List.of("sleep", "1000"));
+    CniChain network = network("echo $CNI_COMMAND >> " + folder + "/log; [ $CNI_COMMAND = DEL ]");
+    assertThatThrownBy(() -> new FloorLife(containers, network, folder).live("one"))
+        .hasMessageContaining("CNI ADD");
+    assertThat(Files.readAllLines(folder.resolve("log"))).containsExactly("ADD", "DEL");
+    assertNothingStays("one");
+  }
+
   private void assertNothingStays(String name) throws IOException {
     assertThat(folder.resolve(name)).doesNotExist();
     try (Stream<Path> states = Files.list(folder.resolve("runtime"))) {
