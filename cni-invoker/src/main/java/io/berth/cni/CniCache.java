@@ -22,8 +22,8 @@ import org.slf4j.LoggerFactory;
 /**
  * What DEL and CHECK need of an earlier ADD, where and how other CNI runtimes keep it: {@code
  * results/<network>-<id>-<interface>}, kind cniCacheV1. An entry is written before the first plugin
- * runs, without a result, and again when all have run: whatever happens in between, DEL finds the
- * configuration that ADD used.
+ * runs, without a result, and again after each: whatever happens in between, DEL finds the
+ * configuration that ADD used, and the addresses by which some plugins find their rules again.
  *
  * <p>Written by rename, so an entry is whole or absent when the daemon is killed, but without
  * fsync, which would cost every pod a wait for the disk. After a power failure entries may be
@@ -33,6 +33,7 @@ import org.slf4j.LoggerFactory;
 final class CniCache {
   private static final Logger log = LoggerFactory.getLogger(CniCache.class);
   private static final String KIND = "cniCacheV1";
+  private static final String INCOMPLETE = "incomplete";
 
   private final Path results;
 
@@ -40,7 +41,8 @@ final class CniCache {
    * One attachment.
    *
    * @param network the configuration ADD used
-   * @param result null when ADD did not complete
+   * @param result null when no plugin has completed
+   * @param complete false while plugins of ADD are still to run, or when one has failed
    */
   record Entry(
       Network network,
@@ -49,10 +51,12 @@ final class CniCache {
       @Nullable String netns,
       Map<String, String> cniArgs,
       CapabilityArgs capabilities,
-      @Nullable ObjectNode result) {
+      @Nullable ObjectNode result,
+      boolean complete) {
 
-    Entry withResult(ObjectNode newResult) {
-      return new Entry(network, sandboxId, ifName, netns, cniArgs, capabilities, newResult);
+    Entry withResult(ObjectNode newResult, boolean nowComplete) {
+      return new Entry(
+          network, sandboxId, ifName, netns, cniArgs, capabilities, newResult, nowComplete);
     }
   }
 
@@ -172,6 +176,9 @@ final class CniCache {
     if (entry.result() != null) {
       json.set("result", entry.result());
     }
+    if (!entry.complete()) {
+      json.put(INCOMPLETE, true); // ours; others pass over keys that they don't know
+    }
     return json;
   }
 
@@ -201,6 +208,7 @@ final class CniCache {
         json.get("capabilityArgs") instanceof ObjectNode capabilities
             ? CapabilityArgs.fromJson(capabilities)
             : CapabilityArgs.none(),
-        json.get("result") instanceof ObjectNode result ? result : null);
+        json.get("result") instanceof ObjectNode result ? result : null,
+        !json.path(INCOMPLETE).asBoolean());
   }
 }

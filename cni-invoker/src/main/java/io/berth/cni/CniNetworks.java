@@ -40,6 +40,9 @@ import org.slf4j.LoggerFactory;
 public final class CniNetworks implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(CniNetworks.class);
 
+  /** How long a plugin may go on when its caller is gone. */
+  private static final Duration LEFT_BEHIND_LIMIT = Duration.ofSeconds(5);
+
   private final CniSettings settings;
   private final PluginProcess plugins;
   private final CniCache cache;
@@ -110,11 +113,12 @@ public final class CniNetworks implements AutoCloseable {
             operation, plugin.type(), "gave a result that can't be used: " + e.getMessage());
       }
       prevResult = result.asVersion(network.version());
+      cache.write(entry.withResult(prevResult, false));
     }
     if (result == null || result.addresses().isEmpty()) {
       throw CniException.badResult(operation, last.type(), "gave no address on " + entry.ifName());
     }
-    cache.write(entry.withResult(result.asVersion(network.version())));
+    cache.write(entry.withResult(result.asVersion(network.version()), true));
     return result;
   }
 
@@ -148,6 +152,11 @@ public final class CniNetworks implements AutoCloseable {
 
   /** The network lock is held. */
   private void delete(CniCache.Entry entry, String netns) throws InterruptedException {
+    if (!entry.complete()) {
+      // A daemon that was killed has left its ADD running; an address taken after DEL would be
+      // lost.
+      plugins.awaitLeftBehind(entry.sandboxId(), LEFT_BEHIND_LIMIT);
+    }
     Network network = entry.network();
     String operation =
         "cni del of sandbox " + entry.sandboxId() + " from network " + network.name();
@@ -187,7 +196,7 @@ public final class CniNetworks implements AutoCloseable {
         attachment.sandboxId(),
         () -> {
           List<CniCache.Entry> entries = cache.ofSandbox(attachment.sandboxId(), settings.ifName());
-          if (entries.stream().noneMatch(entry -> entry.result() != null)) {
+          if (entries.stream().noneMatch(CniCache.Entry::complete)) {
             throw new CniException(
                 CniException.Reason.NOT_ATTACHED,
                 "cni check of sandbox "
@@ -353,7 +362,8 @@ public final class CniNetworks implements AutoCloseable {
         netns,
         attachment.cniArgs(),
         attachment.capabilities(),
-        null);
+        null,
+        false);
   }
 
   private static Map<String, String> variables(CniCache.Entry entry) {

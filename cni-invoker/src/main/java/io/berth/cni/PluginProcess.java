@@ -2,8 +2,13 @@ package io.berth.cni;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.berth.linux.ErrnoException;
+import io.berth.linux.ProcessRef;
 import io.berth.linux.Stages;
 import io.berth.linux.Subprocess;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -13,6 +18,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -32,6 +38,8 @@ final class PluginProcess {
 
   private static final int BUSY_ATTEMPTS = 10;
   private static final Duration BUSY_PAUSE = Duration.ofMillis(200);
+  private static final Duration LEFT_BEHIND_PAUSE = Duration.ofMillis(10);
+  private static final int SIGKILL = 9;
 
   private final List<Path> folders;
   private final Map<String, String> inherited;
@@ -117,6 +125,56 @@ final class PluginProcess {
           PluginError.excerpt(result.err()));
     }
     return result.stdout();
+  }
+
+  /**
+   * Waits for plugins that an earlier daemon has left at work for a sandbox, and kills those that
+   * take too long: left to end by themselves they keep their files whole. They and what they
+   * delegate to are known by their environment. The caller runs none for this sandbox meanwhile.
+   */
+  void awaitLeftBehind(String sandboxId, Duration limit) throws InterruptedException {
+    String variable = "CNI_CONTAINERID=" + sandboxId;
+    long start = System.nanoTime();
+    List<ProcessRef> left = processesWith(variable);
+    while (!left.isEmpty()) {
+      long waited = System.nanoTime() - start;
+      if (waited > 2 * limit.toNanos()) {
+        throw new CniException(
+            CniException.Reason.TIMED_OUT,
+            "cni del of sandbox "
+                + sandboxId
+                + ": its add still runs in processes "
+                + left.stream().map(ProcessRef::pid).toList()
+                + " though they were killed; they may hang in the kernel, see /proc/PID/stack",
+            null);
+      }
+      if (waited > limit.toNanos()) {
+        left.forEach(process -> process.signal(SIGKILL));
+      }
+      Thread.sleep(LEFT_BEHIND_PAUSE);
+      left = left.stream().anyMatch(ProcessRef::isAlive) ? left : processesWith(variable);
+    }
+  }
+
+  private static List<ProcessRef> processesWith(String variable) {
+    try (DirectoryStream<Path> processes = Files.newDirectoryStream(Path.of("/proc"), "[0-9]*")) {
+      return StreamSupport.stream(processes.spliterator(), false)
+          .filter(process -> environment(process).contains(variable))
+          .map(process -> ProcessRef.of(Integer.parseInt(process.getFileName().toString())))
+          .flatMap(Optional::stream)
+          .toList();
+    } catch (IOException | DirectoryIteratorException e) {
+      throw new IllegalStateException("look through the processes: " + e.getMessage(), e);
+    }
+  }
+
+  private static List<String> environment(Path process) {
+    try {
+      byte[] block = Files.readAllBytes(process.resolve("environ"));
+      return List.of(new String(block, StandardCharsets.ISO_8859_1).split("\0", -1));
+    } catch (IOException e) {
+      return List.of(); // ended meanwhile
+    }
   }
 
   private Subprocess start(Call call) throws InterruptedException {

@@ -260,7 +260,25 @@ class CniNetworksTest {
       networks.delete(attachment("c1"));
     }
     assertThat(plugins.log()).containsExactly("ADD first", "ADD second", "DEL second", "DEL first");
-    assertThat(plugins.input("second", "DEL", "c1")).doesNotContain("prevResult");
+    assertThat(plugins.input("second", "DEL", "c1"))
+        .as("the address that first has given")
+        .contains("\"prevResult\"", "10.1.0.5/24");
+  }
+
+  @Test
+  void deleteWaitsForAnAddThatAKilledDaemonHasLeftRunning() throws Exception {
+    ScriptedPlugins plugins = plugins("only").configureList("1.0.0", "only");
+    plugins.script("only", "ADD", "exit 1");
+    try (CniNetworks networks = new CniNetworks(plugins.settings())) {
+      CniException _ = failure(() -> networks.add(attachment("c1")));
+      var builder = new ProcessBuilder("sh", "-c", "sleep 0.3; echo late >> \"$0\"/log");
+      builder.command().add(plugins.folder.toString());
+      builder.environment().put("CNI_CONTAINERID", "c1");
+      Process left = builder.start();
+      networks.delete(attachment("c1"));
+      assertThat(left.isAlive()).isFalse();
+    }
+    assertThat(plugins.log()).containsExactly("ADD only", "late", "DEL only");
   }
 
   @Test
