@@ -1,13 +1,11 @@
 package io.berth.linux;
 
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Set;
@@ -21,26 +19,21 @@ public final class AtomicFile {
   private AtomicFile() {}
 
   /**
-   * Replaces {@code file}: temporary file, fsync, rename, fsync of the folder. Mode 0600.
+   * Replaces {@code file}: temporary file, fsync, rename, fsync of the folder. Mode 0600. Not cut
+   * short by an interrupt.
    *
    * @throws UncheckedIOException naming the file
    */
   public static void write(Path file, byte[] content) {
     Path temporary = file.resolveSibling(file.getFileName() + TEMPORARY);
     try {
-      try (FileChannel channel =
-          FileChannel.open(
-              temporary,
-              Set.of(
-                  StandardOpenOption.WRITE,
-                  StandardOpenOption.CREATE,
-                  StandardOpenOption.TRUNCATE_EXISTING),
-              PosixFilePermissions.asFileAttribute(PRIVATE))) {
-        ByteBuffer buffer = ByteBuffer.wrap(content);
-        while (buffer.hasRemaining()) {
-          channel.write(buffer);
-        }
-        channel.force(false);
+      Files.deleteIfExists(temporary); // left by a crash
+      Files.createFile(temporary, PosixFilePermissions.asFileAttribute(PRIVATE));
+      // Not a FileChannel: a thread that is interrupted as a call is cancelled closes it, and a step
+      // that was taken would go unrecorded.
+      try (var output = new FileOutputStream(temporary.toFile())) {
+        output.write(content);
+        output.getFD().sync();
       }
       Files.move(
           temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
