@@ -40,8 +40,7 @@ public final class ContainerRuntime implements AutoCloseable {
     ContainerLayout layout = settings.layout();
     String bootId = bootId(settings.bootId());
     ContainerStore store = new ContainerStore(layout.records());
-    ContainerTeardown teardown =
-        new ContainerTeardown(layout, handlers, conmon, snapshotter, cgroups);
+    ContainerTeardown teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
     debts.register(
         ContainerTeardown.DEBT,
         debt ->

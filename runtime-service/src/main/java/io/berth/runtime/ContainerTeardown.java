@@ -2,17 +2,21 @@ package io.berth.runtime;
 
 import io.berth.linux.Cgroups;
 import io.berth.linux.ProcessRef;
+import io.berth.runtime.ContainerException.Reason;
 import io.berth.snapshot.Snapshotter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
@@ -25,21 +29,20 @@ final class ContainerTeardown {
   static final String DEBT = "container";
   private static final int SIGKILL = 9;
 
+  /** How long a killed process may take to end before it counts as hanging. */
+  private static final Duration PATIENCE = Duration.ofSeconds(5);
+
+  private static final Duration POLL = Duration.ofMillis(5);
+
   private final ContainerLayout layout;
   private final RuntimeHandlers handlers;
-  private final Conmon conmon;
   private final Snapshotter snapshotter;
   private final Cgroups cgroups;
 
   ContainerTeardown(
-      ContainerLayout layout,
-      RuntimeHandlers handlers,
-      Conmon conmon,
-      Snapshotter snapshotter,
-      Cgroups cgroups) {
+      ContainerLayout layout, RuntimeHandlers handlers, Snapshotter snapshotter, Cgroups cgroups) {
     this.layout = layout;
     this.handlers = handlers;
-    this.conmon = conmon;
     this.snapshotter = snapshotter;
     this.cgroups = cgroups;
   }
@@ -58,52 +61,147 @@ final class ContainerTeardown {
   /**
    * As {@link #takeDown}, for one whose creation may still be going on in processes that a dead
    * daemon has left.
+   *
+   * @throws ContainerException RUNTIME_FAILED when processes resist; to be tried again
    */
   void takeDownHalfMade(ContainerId id, String handler, String cgroup) throws InterruptedException {
-    for (ProcessRef maker : makers(id, handler)) {
-      maker.signal(SIGKILL);
-    }
-    killAll(cgroup);
+    OciRuntime runtime = handlers.get(handler);
+    end("take down container " + id, () -> makers(id, runtime));
+    end("take down container " + id, () -> processes(cgroup));
     takeDown(id, handler, cgroup);
+  }
+
+  /**
+   * Ends the runtime's {@code start} of a container that a dead daemon has left. What it has done
+   * by then stays done.
+   */
+  void endStart(ContainerId id, String handler) throws InterruptedException {
+    OciRuntime runtime = handlers.get(handler);
+    end("start container " + id, () -> runtimeCalls(id, runtime, "start"));
   }
 
   /** Kills every process in the cgroup. */
   void killAll(String cgroup) {
-    for (int pid : cgroups.processes(cgroup)) {
-      ProcessRef.of(pid).ifPresent(process -> process.signal(SIGKILL));
-    }
+    processes(cgroup).forEach(process -> process.signal(SIGKILL));
   }
 
-  private void finish(ContainerId id, String cgroup) {
-    cgroups.remove(cgroup); // runc leaves v1 cgroups that it did not see through
-    snapshotter.unmount(layout.rootfs(id));
-    snapshotter.remove(id.value());
-    deleteTree(layout.bundle(id));
-    delete(layout.exitFile(id));
+  private List<ProcessRef> processes(String cgroup) {
+    return cgroups.processes(cgroup).stream()
+        .map(ProcessRef::of)
+        .flatMap(Optional::stream)
+        .toList();
   }
 
   /**
-   * conmon and the runtime's create carry the id in their arguments; while a creation is under way
-   * nothing else tells where they are. Their program is compared too, as a person's command may
-   * well name the id. A walk over /proc, so only for half-made containers.
+   * Kills until none is left, as they may fork meanwhile and take a moment to die; so what comes
+   * next finds nobody at work.
    */
-  private List<ProcessRef> makers(ContainerId id, String handler) {
-    Set<String> programs =
-        Set.of(handlers.get(handler).binary().toString(), conmon.binary().toString());
+  private static void end(String operation, Supplier<List<ProcessRef>> processes)
+      throws InterruptedException {
+    long deadline = System.nanoTime() + PATIENCE.toNanos();
+    for (List<ProcessRef> left = processes.get(); !left.isEmpty(); left = processes.get()) {
+      if (System.nanoTime() > deadline) {
+        throw new ContainerException(
+            Reason.RUNTIME_FAILED,
+            operation
+                + ": processes "
+                + left.stream().map(ProcessRef::pid).toList()
+                + " were killed "
+                + PATIENCE.toSeconds()
+                + " s ago and haven't ended; they may hang in the kernel, see /proc/PID/stack; try"
+                + " again");
+      }
+      left.forEach(process -> process.signal(SIGKILL));
+      Thread.sleep(POLL);
+    }
+  }
+
+  private void finish(ContainerId id, String cgroup) throws InterruptedException {
+    awaitMonitor(id);
+    removeCgroup(cgroup); // runc leaves v1 cgroups that it did not see through
+    snapshotter.unmount(layout.rootfs(id));
+    snapshotter.remove(id.value());
+    deleteBundle(id);
+    delete(layout.exitFile(id));
+  }
+
+  /** Removes the bundle's folder, in which nothing is mounted any more. */
+  void deleteBundle(ContainerId id) {
+    deleteTree(layout.bundle(id));
+  }
+
+  /**
+   * The last thing that conmon does is to write the exit file, which would be left behind if it
+   * came after ours was deleted.
+   */
+  private void awaitMonitor(ContainerId id) throws InterruptedException {
+    ProcessRef monitor =
+        Conmon.readPid(layout.monitorPidFile(id))
+            .filter(pid -> arguments(Path.of("/proc", pid.toString())).contains(id.value()))
+            .flatMap(ProcessRef::of)
+            .orElse(null);
+    if (monitor == null) {
+      return;
+    }
+    long deadline = System.nanoTime() + PATIENCE.toNanos();
+    while (monitor.isAlive() && System.nanoTime() < deadline) {
+      Thread.sleep(POLL);
+    }
+    end("take down container " + id, () -> monitor.isAlive() ? List.of(monitor) : List.of());
+  }
+
+  /**
+   * The kernel refuses while a killed process has not quite ended, and children that a container
+   * leaves in a PID namespace not its own go on.
+   */
+  private void removeCgroup(String cgroup) throws InterruptedException {
+    long deadline = System.nanoTime() + PATIENCE.toNanos();
+    while (true) {
+      try {
+        cgroups.remove(cgroup);
+        return;
+      } catch (UncheckedIOException e) {
+        if (System.nanoTime() > deadline) {
+          throw e;
+        }
+        killAll(cgroup);
+        Thread.sleep(POLL);
+      }
+    }
+  }
+
+  /**
+   * While a creation is under way nothing but arguments tells where conmon and the runtime's create
+   * are: they carry the id, and the folder of the runtime's state, which a person's own command
+   * that happens to name the id lacks. The program's name won't do, as a runtime may be a script
+   * that calls another. A walk over /proc, so only for half-made containers.
+   */
+  private static List<ProcessRef> makers(ContainerId id, OciRuntime runtime) {
+    String root = "--root=" + runtime.root(); // conmon has it behind --runtime-arg=
+    return processesWith(arguments ->
+        arguments.contains(id.value()) && arguments.stream().anyMatch(a -> a.endsWith(root)));
+  }
+
+  private static List<ProcessRef> runtimeCalls(
+      ContainerId id, OciRuntime runtime, String subcommand) {
+    String root = "--root=" + runtime.root();
+    return processesWith(arguments -> {
+      int at = arguments.indexOf(id.value());
+      return at > 0 && arguments.get(at - 1).equals(subcommand) && arguments.contains(root);
+    });
+  }
+
+  /** Oldest first: conmon before the runtime that it called, or it would report a failure. */
+  private static List<ProcessRef> processesWith(Predicate<List<String>> wanted) {
     try (DirectoryStream<Path> processes = Files.newDirectoryStream(Path.of("/proc"), "[0-9]*")) {
       return StreamSupport.stream(processes.spliterator(), false)
-          .filter(process -> {
-            List<String> arguments = arguments(process);
-            return programs.contains(arguments.getFirst()) && arguments.contains(id.value());
-          })
+          .filter(process -> wanted.test(arguments(process)))
           .map(process -> ProcessRef.of(Integer.parseInt(process.getFileName().toString())))
           .flatMap(Optional::stream)
-          .sorted(
-              Comparator.comparingLong(
-                  ProcessRef::startTicks)) // conmon first, or it would report a failure
+          .sorted(Comparator.comparingLong(ProcessRef::startTicks))
           .toList();
-    } catch (IOException e) {
-      throw new UncheckedIOException("look through the processes: " + e.getMessage(), e);
+    } catch (IOException | DirectoryIteratorException e) {
+      throw new IllegalStateException("look through the processes: " + e.getMessage(), e);
     }
   }
 

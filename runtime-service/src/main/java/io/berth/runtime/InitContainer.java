@@ -1,5 +1,6 @@
 package io.berth.runtime;
 
+import io.berth.linux.AtomicFile;
 import io.berth.linux.Cgroups;
 import io.berth.linux.PrivateFolder;
 import io.berth.oci.Json;
@@ -57,7 +58,7 @@ public final class InitContainer implements PodInit {
     this.sandboxLayout = sandboxLayout;
     this.handlers = handlers;
     this.conmon = conmon;
-    this.teardown = new ContainerTeardown(layout, handlers, conmon, snapshotter, cgroups);
+    this.teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
     this.host = host;
   }
 
@@ -82,7 +83,8 @@ public final class InitContainer implements PodInit {
         Files.createDirectories(root.resolve(folder));
       }
       Files.write(root.resolve("init"), new byte[0]);
-      Files.write(layout.spec(id), Json.write(spec(sandbox, id, root, program)));
+      // Whole or absent after a crash: it is what tells stop() that something may run.
+      AtomicFile.write(layout.spec(id), Json.write(spec(sandbox, id, root, program)));
       Conmon.Created created =
           conmon.create(id, "init", runtime, new Conmon.Streams("", false, false, false));
       runtime.start(id);
@@ -97,7 +99,8 @@ public final class InitContainer implements PodInit {
   public void stop(SandboxId sandbox) throws InterruptedException {
     ContainerId id = new ContainerId(sandbox.value());
     if (!Files.exists(layout.spec(id))) {
-      return; // never begun, or gone with the last boot
+      teardown.deleteBundle(id); // no process was begun, or all is gone with the last boot
+      return;
     }
     try {
       Map<String, String> notes =
