@@ -76,15 +76,10 @@ public final class ContainerManager {
     try {
       Stages.run("runtime start", () -> handlers.get(container.handler()).start(id));
     } catch (ContainerException e) {
-      store.update(
-          id,
-          c ->
-              c.state() == ContainerState.STARTING
-                  ? c.exited(
-                      new Container.Exit(
-                          START_FAILED, "StartError", String.valueOf(e.getMessage()), now()))
-                  : null);
-      teardown.killAll(container.cgroup()); // its init still waits for the word to begin
+      fail(container, String.valueOf(e.getMessage()));
+      throw e;
+    } catch (InterruptedException e) {
+      fail(container, "nobody waited for the start any more");
       throw e;
     }
     long at = now();
@@ -97,6 +92,16 @@ public final class ContainerManager {
       throw gone("start", id);
     }
     return started;
+  }
+
+  private void fail(Container container, String why) {
+    store.update(
+        container.id(),
+        c ->
+            c.state() == ContainerState.STARTING
+                ? c.exited(new Container.Exit(START_FAILED, "StartError", why, now()))
+                : null);
+    teardown.killAll(container.cgroup()); // its init still waits for the word to begin
   }
 
   /**
