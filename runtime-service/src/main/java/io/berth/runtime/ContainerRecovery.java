@@ -6,7 +6,10 @@ import io.berth.linux.ProcessRef;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxState;
 import io.berth.sandbox.SandboxStore;
+import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.Map;
 import org.slf4j.Logger;
@@ -104,37 +107,39 @@ final class ContainerRecovery {
     }
   }
 
-  /**
-   * A daemon that died between telling the runtime to start and recording it leaves CREATED or
-   * STARTING behind.
-   */
+  /** Watches what lives; the end of what doesn't is recorded at once. */
   private void askTheKernel(Container container) throws InterruptedException {
-    ContainerId id = container.id();
-    ProcessRef init = container.init();
-    if (container.state() != ContainerState.RUNNING && init != null && init.isAlive()) {
-      String status = handlers.get(container.handler()).status(id);
-      if (status.equals("running")) {
-        long now = ExitWatch.nanos(Instant.now());
-        store.update(
-            id,
-            c -> c.state() == ContainerState.CREATED ? c.withState(ContainerState.STARTING) : null);
-        store.update(id, c -> c.state() == ContainerState.STARTING ? c.started(now) : null);
-      } else if (container.state() == ContainerState.STARTING) {
-        // It never began, and the call that wanted it is gone: as after any failed start.
-        store.update(
-            id,
-            c ->
-                c.exited(
-                    new Container.Exit(
-                        128,
-                        "StartError",
-                        "the daemon ended while the container was being started",
-                        ExitWatch.nanos(Instant.now()))));
-        teardown.killAll(container.cgroup());
-        return;
+    if (container.state() == ContainerState.STARTING) {
+      try {
+        learnOfStart(container);
+      } catch (RuntimeException e) {
+        // Whether its program runs or waits: its end is to be noticed, and it can be stopped.
+        log.error("recover the start of container {}: {}", container.id(), e.getMessage(), e);
       }
     }
-    store.byId(id).ifPresent(exits::watch);
+    store.byId(container.id()).ifPresent(exits::watch);
+  }
+
+  /**
+   * The daemon died while the runtime was told to start: either it had come through, or the call
+   * may be repeated.
+   */
+  private void learnOfStart(Container container) throws InterruptedException {
+    ContainerId id = container.id();
+    ProcessRef init = container.init();
+    teardown.endStart(id, container.handler());
+    if (init == null || !init.isAlive()) {
+      return;
+    }
+    String status = handlers.get(container.handler()).status(id);
+    if (status.equals("running")) {
+      long now = ExitWatch.nanos(Instant.now());
+      store.update(id, c -> c.state() == ContainerState.STARTING ? c.started(now) : null);
+    } else if (status.equals("created")) {
+      store.update(
+          id,
+          c -> c.state() == ContainerState.STARTING ? c.withState(ContainerState.CREATED) : null);
+    }
   }
 
   private void discard(Container container) throws InterruptedException {
@@ -152,7 +157,20 @@ final class ContainerRecovery {
               Map.of("handler", container.handler(), "cgroup", container.cgroup())),
           e);
     }
+    deleteEmptyLog(container);
     store.delete(container.id());
+  }
+
+  /** A failed creation leaves no log; one that has content isn't its own. */
+  private static void deleteEmptyLog(Container container) {
+    try {
+      Path file = Path.of(container.logPath());
+      if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Files.size(file) == 0) {
+        Files.delete(file);
+      }
+    } catch (IOException e) {
+      log.warn("delete the log {} of a half-made container: {}", container.logPath(), e.toString());
+    }
   }
 
   private void finishRemoval(Container container) throws InterruptedException {

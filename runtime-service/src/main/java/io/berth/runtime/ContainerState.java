@@ -33,7 +33,8 @@ public enum ContainerState {
     return switch (this) {
       case CREATING -> next == CREATED || next == REMOVING;
       case CREATED -> next == STARTING || next == EXITED || next == REMOVING;
-      case STARTING -> next == RUNNING || next == EXITED;
+      // Back when a restart finds that the program was never told.
+      case STARTING -> next == RUNNING || next == EXITED || next == CREATED;
       case RUNNING -> next == EXITED;
       case EXITED -> next == REMOVING;
       case REMOVING -> false;

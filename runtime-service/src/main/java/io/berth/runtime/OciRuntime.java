@@ -19,6 +19,8 @@ import org.jspecify.annotations.Nullable;
  * through {@link Conmon}; everything else is one short process here.
  */
 public final class OciRuntime {
+  private static final Duration STATE_LIMIT = Duration.ofSeconds(5);
+
   private final String handler;
   private final Supplier<Optional<Path>> program;
   private final Path root;
@@ -114,10 +116,14 @@ public final class OciRuntime {
   /**
    * What the runtime says of a container.
    *
-   * @return {@code created, running, stopped} or {@code paused}; empty when it knows none
+   * @return {@code created, running, stopped} or {@code paused}; empty when it knows none, or
+   *     doesn't answer: a restart waits for this
    */
   String status(ContainerId id) throws InterruptedException {
-    Subprocess.Result result = invoke(List.of("state", id.value()));
+    Subprocess.Result result =
+        Subprocess.command(command(List.of("state", id.value())))
+            .environment(environment)
+            .run(STATE_LIMIT);
     if (!result.ok()) {
       return "";
     }
