@@ -79,7 +79,8 @@ public final class ExecSync {
               + "; only a running container can be entered");
     }
     OciRuntime runtime = handlers.get(container.handler());
-    String name = "exec-" + counter.incrementAndGet();
+    // With the daemon's number: an exec that an earlier daemon has left may still write its files.
+    String name = "exec-" + ProcessHandle.current().pid() + "-" + counter.incrementAndGet();
     Path spec = layout.bundle(id).resolve(name + ".json");
     Path pidFile = layout.bundle(id).resolve(name + ".pid");
     try {
