@@ -15,6 +15,7 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Unpacks a layer's tar into a draft, in overlayfs's form: image-spec, "Image Layer Filesystem
@@ -102,6 +103,10 @@ public final class LayerUnpacker {
     private final LayerNotes notes;
     private final boolean hasParent;
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(128 << 10);
+
+    /** The real path of a whiteout of this layer, to link others to. */
+    private @Nullable String whiteout;
+
     private long entries;
     private long content;
     private long bytes;
@@ -194,17 +199,38 @@ public final class LayerUnpacker {
       }
       Optional<RootedTree.Stat> found = files.find(folder.fd(), name);
       if (found.isEmpty()) {
-        files.makeNode(folder.fd(), name, LayerTree.S_IFCHR, 0, 0);
-        inodes++;
+        makeWhiteout(path);
       } else if (found.get().isDirectory()) {
         tree.makeOpaque(tree.folder(path));
         notes.implied.remove(path);
       }
     }
 
+    /** All whiteouts are one inode as far as it bears more links: a storm of them takes none. */
+    private void makeWhiteout(String path) {
+      String name = LayerPath.name(path);
+      String known = whiteout;
+      if (known != null) {
+        try {
+          Folder from = tree.folder(LayerPath.folder(known));
+          Folder to = tree.folder(LayerPath.folder(path));
+          files.makeLink(from.fd(), LayerPath.name(known), to.fd(), name);
+          return;
+        } catch (ErrnoException e) {
+          // EPERM: it has become a folder
+          if (!e.is(Errno.EMLINK) && !e.is(Errno.ENOENT) && !e.is(Errno.EPERM)) {
+            throw e;
+          }
+        }
+      }
+      Folder folder = tree.folder(LayerPath.folder(path));
+      files.makeNode(folder.fd(), name, LayerTree.S_IFCHR, 0, 0);
+      whiteout = path;
+      inodes++;
+    }
+
     // Entries, in the order: create, owner, attributes, mode, times. Changing the owner drops
-    // security.capability and
-    // the setuid bit; an ACL among the attributes changes the mode.
+    // security.capability and the setuid bit; an ACL among the attributes changes the mode.
 
     private void makeFolder(Folder folder, String name, TarEntry entry) {
       String path = LayerPath.join(folder.path(), name);
@@ -422,6 +448,10 @@ public final class LayerUnpacker {
     }
 
     private void uncount(Optional<RootedTree.Stat> removed) {
+      if (removed.isPresent()
+          && (removed.get().isDirectory() || LayerTree.isWhiteout(removed.get()))) {
+        whiteout = null; // it may have been that one, and its name may come to mean another file
+      }
       if (removed.isPresent() && removed.get().links() <= 1) {
         bytes -= removed.get().blocks() * 512;
         inodes--;
