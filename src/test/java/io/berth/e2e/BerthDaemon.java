@@ -326,6 +326,11 @@ final class BerthDaemon implements AutoCloseable {
     return folder.resolve("root");
   }
 
+  /** A folder for each layer, and the staging area. */
+  Path layers() {
+    return rootFolder().resolve("layers");
+  }
+
   /** The folder of network configurations. */
   Path cniFolder() {
     return folder.resolve("cni");

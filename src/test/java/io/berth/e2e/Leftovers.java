@@ -154,7 +154,8 @@ final class Leftovers {
     }
   }
 
-  private static List<Path> entries(Path folder) throws IOException {
+  /** What a folder holds; nothing when there is no folder. */
+  static List<Path> entries(Path folder) throws IOException {
     if (!Files.isDirectory(folder)) {
       return List.of();
     }
