@@ -29,7 +29,8 @@ public final class AtomicFile {
     try {
       Files.deleteIfExists(temporary); // left by a crash
       Files.createFile(temporary, PosixFilePermissions.asFileAttribute(PRIVATE));
-      // Not a FileChannel: a thread that is interrupted as a call is cancelled closes it, and a step
+      // Not a FileChannel: a thread that is interrupted as a call is cancelled closes it, and a
+      // step
       // that was taken would go unrecorded.
       try (var output = new FileOutputStream(temporary.toFile())) {
         output.write(content);
@@ -39,6 +40,11 @@ public final class AtomicFile {
           temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       syncFolder(parent(file));
     } catch (IOException e) {
+      try {
+        Files.deleteIfExists(temporary); // on a full disk it would take room for nothing
+      } catch (IOException second) {
+        e.addSuppressed(second);
+      }
       throw new UncheckedIOException("write " + file + ": " + e.getMessage(), e);
     }
   }

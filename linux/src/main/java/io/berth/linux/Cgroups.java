@@ -2,12 +2,16 @@ package io.berth.linux;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -44,10 +48,16 @@ public final class Cgroups {
           hierarchies.add(entry);
         }
       }
-    } catch (IOException e) {
-      throw new UncheckedIOException(
-          "look at cgroup hierarchies in " + root + ": " + e.getMessage(), e);
+    } catch (IOException | DirectoryIteratorException e) {
+      throw failed("look at cgroup hierarchies in " + root, e);
     }
+    if (hierarchies.isEmpty()) {
+      throw new IllegalStateException(
+          "look at cgroup hierarchies in "
+              + root
+              + ": none is mounted there; mount cgroup2 on it, as systemd does");
+    }
+    hierarchies.sort(null);
     return new Cgroups(false, hierarchies);
   }
 
@@ -88,8 +98,13 @@ public final class Cgroups {
           collect(child, pids);
         }
       }
+    } catch (NoSuchFileException | NotDirectoryException | DirectoryIteratorException e) {
+      // gone, perhaps just now
+    } catch (FileSystemException e) {
+      // Not opened, for want of descriptors, say: "no processes" would be taken for "all dead".
+      throw failed("look for the processes in cgroup " + folder, e);
     } catch (IOException e) {
-      // gone meanwhile, or a threaded cgroup, which can't be read: no processes that we could name
+      // Opened but not read: gone meanwhile (ENODEV), or a threaded cgroup, which can't be read
     }
   }
 
@@ -113,11 +128,21 @@ public final class Cgroups {
         removeTree(child);
       }
       Files.delete(folder);
-    } catch (NoSuchFileException | java.nio.file.NotDirectoryException e) {
+    } catch (NoSuchFileException | NotDirectoryException e) {
       // nothing to remove
-    } catch (IOException e) {
-      throw new UncheckedIOException("remove cgroup " + folder + ": " + e.getMessage(), e);
+    } catch (IOException | DirectoryIteratorException e) {
+      if (Files.exists(folder)) { // and not just removed by the OCI runtime
+        throw failed("remove cgroup " + folder, e);
+      }
     }
+  }
+
+  private static UncheckedIOException failed(String operation, Exception e) {
+    IOException cause =
+        e instanceof DirectoryIteratorException listing
+            ? Objects.requireNonNull(listing.getCause())
+            : (IOException) e;
+    return new UncheckedIOException(operation + ": " + cause.getMessage(), cause);
   }
 
   private static String relative(String cgroup) {

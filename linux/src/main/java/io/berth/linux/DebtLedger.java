@@ -12,8 +12,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
-import java.util.concurrent.locks.Condition;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -30,8 +32,8 @@ public final class DebtLedger implements Debts, AutoCloseable {
   private final Clock clock;
   private final ConcurrentMap<String, Entry> entries = new ConcurrentHashMap<>();
   private final ConcurrentMap<String, Handler> handlers = new ConcurrentHashMap<>();
-  private final ReentrantLock lock = new ReentrantLock();
-  private final Condition changed = lock.newCondition();
+  private final ReentrantLock writing = new ReentrantLock(); // entry and record change together
+  private final Semaphore wake = new Semaphore(0);
   private final Thread collector;
   private volatile boolean closed;
 
@@ -86,18 +88,23 @@ public final class DebtLedger implements Debts, AutoCloseable {
   public void owe(Debt debt, Throwable cause) {
     long now = nanos(clock.instant());
     String id = id(debt);
-    Entry known = entries.get(id);
-    Entry entry =
-        new Entry(
-            debt.kind(),
-            debt.subject(),
-            debt.details(),
-            known == null ? now : known.since(),
-            known == null ? 1 : known.attempts(),
-            String.valueOf(cause.getMessage()),
-            now + FIRST_PAUSE.toNanos());
-    keep(id, entry);
-    wake();
+    writing.lock();
+    try {
+      Entry known = entries.get(id);
+      keep(
+          id,
+          new Entry(
+              debt.kind(),
+              debt.subject(),
+              debt.details(),
+              known == null ? now : known.since(),
+              known == null ? 1 : known.attempts(),
+              reason(cause),
+              now + FIRST_PAUSE.toNanos()));
+    } finally {
+      writing.unlock();
+    }
+    wake.release();
   }
 
   /** What is owed now, oldest first. */
@@ -127,15 +134,8 @@ public final class DebtLedger implements Debts, AutoCloseable {
             next = Math.min(next, entry.nextAttempt());
           }
         }
-        lock.lockInterruptibly();
-        try {
-          long pause = next - nanos(clock.instant());
-          if (pause > 0) {
-            var _ = changed.awaitNanos(pause);
-          }
-        } finally {
-          lock.unlock();
-        }
+        var _ = wake.tryAcquire(next - nanos(clock.instant()), TimeUnit.NANOSECONDS);
+        var _ = wake.drainPermits();
       } catch (InterruptedException e) {
         return; // closed
       } catch (RuntimeException e) {
@@ -146,8 +146,7 @@ public final class DebtLedger implements Debts, AutoCloseable {
     }
   }
 
-  private @org.jspecify.annotations.Nullable Entry attempt(String id, Entry entry)
-      throws InterruptedException {
+  private @Nullable Entry attempt(String id, Entry entry) throws InterruptedException {
     try {
       Handler handler = handlers.get(entry.kind());
       if (handler == null) {
@@ -155,14 +154,10 @@ public final class DebtLedger implements Debts, AutoCloseable {
             "nothing in this version settles debts of kind " + entry.kind());
       }
       handler.settle(entry.debt());
-      entries.remove(id);
-      records.delete(id);
-      log.info(
-          "settled {} {} after {} attempts", entry.kind(), entry.subject(), entry.attempts() + 1);
-      return null;
+      return settled(id, entry);
     } catch (InterruptedException e) {
       throw e;
-    } catch (Exception e) {
+    } catch (Throwable e) { // an Error of one handler must not end the collection of all debts
       long pause =
           Math.min(
               LONGEST_PAUSE.toNanos(), FIRST_PAUSE.toNanos() << Math.min(entry.attempts(), 20));
@@ -173,11 +168,38 @@ public final class DebtLedger implements Debts, AutoCloseable {
               entry.details(),
               entry.since(),
               entry.attempts() + 1,
-              String.valueOf(e.getMessage()),
+              reason(e),
               nanos(clock.instant()) + pause);
-      keep(id, later);
+      writing.lock();
+      try {
+        keep(id, later);
+      } finally {
+        writing.unlock();
+      }
       return later;
     }
+  }
+
+  /** Forgets the debt, unless it was owed anew while it was being settled. */
+  private @Nullable Entry settled(String id, Entry entry) {
+    writing.lock();
+    try {
+      Entry current = entries.get(id);
+      if (!entry.equals(current)) {
+        return current;
+      }
+      records.delete(id);
+      entries.remove(id);
+    } finally {
+      writing.unlock();
+    }
+    log.info(
+        "settled {} {} after {} attempts", entry.kind(), entry.subject(), entry.attempts() + 1);
+    return null;
+  }
+
+  private static String reason(Throwable cause) {
+    return cause.getMessage() == null ? cause.toString() : cause.getMessage();
   }
 
   /** A full disk must not lose the debt: it stays in memory and is written at the next attempt. */
@@ -191,15 +213,6 @@ public final class DebtLedger implements Debts, AutoCloseable {
           entry.kind(),
           entry.subject(),
           e.getMessage());
-    }
-  }
-
-  private void wake() {
-    lock.lock();
-    try {
-      changed.signal();
-    } finally {
-      lock.unlock();
     }
   }
 

@@ -4,7 +4,6 @@ import com.sun.jna.Native;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -43,9 +42,9 @@ public final class FolderWatch implements AutoCloseable {
   private Set<String> names = new HashSet<>(); // guarded by this
   private boolean rescan; // guarded by this
   private boolean lost; // guarded by this
-  private volatile int watch = -1; // written by the watcher's thread
-  private @Nullable Object
-      identity; // of the watcher's thread: the folder's device and inode while watched
+  private int watch = -1; // guarded by this
+  private @Nullable Object identity; // guarded by this: the folder's inode while it is watched
+  private int unwatchable; // guarded by this: the error that was logged, or 0
   private volatile boolean closed;
 
   /**
@@ -82,16 +81,19 @@ public final class FolderWatch implements AutoCloseable {
 
   @Override
   public void close() {
-    if (!closed) {
+    synchronized (this) { // not while the event loop reads, or the watcher's thread attaches
+      if (closed) {
+        return;
+      }
       closed = true;
       Reactor.get().forget(inotify);
       inotify.close();
-      thread.interrupt();
     }
+    thread.interrupt();
   }
 
   /** On the event loop. */
-  private void readEvents() {
+  private synchronized void readEvents() {
     byte[] buffer = new byte[16 << 10];
     while (!closed) {
       long n = Libc.read(inotify.number(), buffer, buffer.length);
@@ -99,31 +101,35 @@ public final class FolderWatch implements AutoCloseable {
         return;
       }
       ByteBuffer events = ByteBuffer.wrap(buffer, 0, (int) n).order(ByteOrder.nativeOrder());
-      synchronized (this) {
-        while (events.remaining() >= HEADER) {
-          int descriptor = events.getInt();
-          int mask = events.getInt();
-          events.getInt(); // cookie
-          int length = events.getInt();
-          String name =
-              new String(buffer, events.position(), length, StandardCharsets.UTF_8)
-                  .replace("\0", "");
-          events.position(events.position() + length);
-          if ((mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0) {
-            rescan = true;
-            // The watch went with its folder. The next folder of that name may well get the same
-            // inode number.
-            // IN_IGNORED also comes of our own rm_watch, then for a descriptor that isn't the
-            // current one.
-            lost |=
-                descriptor == watch && (mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0;
-          } else {
-            names.add(name);
-          }
+      while (events.remaining() >= HEADER) {
+        int descriptor = events.getInt();
+        int mask = events.getInt();
+        events.getInt(); // cookie
+        int length = events.getInt();
+        String name = name(buffer, events.position(), length);
+        events.position(events.position() + length);
+        if ((mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0) {
+          rescan = true;
+          // The watch went with its folder. The next folder of that name may well get the same
+          // inode number.
+          // IN_IGNORED also comes of our own rm_watch, then for a descriptor that isn't the
+          // current one.
+          lost |= descriptor == watch && (mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0;
+        } else if (!name.isEmpty()) {
+          names.add(name);
         }
       }
       wake.release();
     }
+  }
+
+  /** Padded with NULs. */
+  private static String name(byte[] buffer, int start, int length) {
+    int end = start;
+    while (end < start + length && buffer[end] != 0) {
+      end++;
+    }
+    return FileName.decode(buffer, start, end);
   }
 
   private void run() {
@@ -156,17 +162,21 @@ public final class FolderWatch implements AutoCloseable {
    * any more.
    */
   private boolean attach() {
-    Object now = null;
+    Object inode = null;
     try {
-      now = Files.getAttribute(folder, "unix:ino");
+      inode = Files.getAttribute(folder, "unix:ino");
     } catch (IOException e) {
       // there is none at present
     }
-    boolean same;
-    synchronized (this) {
-      same = !lost && Objects.equals(now, identity);
-      lost = false;
+    return attach(inode);
+  }
+
+  private synchronized boolean attach(@Nullable Object now) {
+    if (closed) {
+      return false;
     }
+    boolean same = !lost && Objects.equals(now, identity);
+    lost = false;
     if (same) {
       return false;
     }
@@ -190,9 +200,17 @@ public final class FolderWatch implements AutoCloseable {
                   | IN_MOVE_SELF);
       if (watch >= 0) {
         identity = now;
+        unwatchable = 0;
       } else {
-        log.debug("folder {} can't be watched yet: errno {}", folder, Native.getLastError());
-        return false;
+        // As with ENOSPC, which is a limit on watches: looked through once a second instead.
+        int errno = Native.getLastError();
+        if (errno != unwatchable) {
+          log.warn(
+              "folder {} can't be watched and is looked through every second: {}",
+              folder,
+              new ErrnoException("watch", errno).getMessage());
+          unwatchable = errno;
+        }
       }
     }
     return true;

@@ -167,6 +167,8 @@ final class Libc {
 
   static native int posix_spawn_file_actions_adddup2(Pointer actions, int fd, int newFd);
 
+  static native int posix_spawn_file_actions_addclose(Pointer actions, int fd);
+
   static native int posix_spawn_file_actions_addclosefrom_np(Pointer actions, int from);
 
   static native int posix_spawn_file_actions_addchdir_np(Pointer actions, byte[] path);
@@ -199,7 +201,15 @@ final class Libc {
     return strerror_r(errno, new byte[128], 128).getString(0).toLowerCase(java.util.Locale.ROOT);
   }
 
+  /**
+   * The bytes of a name, ended by NUL.
+   *
+   * @throws ErrnoException EINVAL when it holds a NUL itself: the kernel would see another name
+   */
   static byte[] path(String text) {
+    if (text.indexOf('\0') >= 0) {
+      throw new ErrnoException("use name " + text.replace("\0", "\\0"), Errno.EINVAL);
+    }
     byte[] bytes = FileName.encode(text);
     return java.util.Arrays.copyOf(bytes, bytes.length + 1);
   }

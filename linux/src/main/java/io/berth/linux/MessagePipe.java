@@ -63,8 +63,11 @@ public final class MessagePipe implements AutoCloseable {
     finish(null);
   }
 
-  /** On the event loop. */
-  private void readable() {
+  /**
+   * On the event loop; never while the owner closes, or it could read from whatever has got the
+   * number next.
+   */
+  private synchronized void readable() {
     byte[] buffer = new byte[4096];
     while (!line.isDone()) {
       long n = Libc.read(readEnd.number(), buffer, buffer.length);
@@ -91,7 +94,7 @@ public final class MessagePipe implements AutoCloseable {
   }
 
   /** The first to finish, the event loop or the owner, closes the read end. */
-  private void finish(@Nullable String result) {
+  private synchronized void finish(@Nullable String result) {
     if (line.complete(result)) {
       Reactor.get().forget(readEnd);
       readEnd.close();

@@ -13,6 +13,14 @@ import java.util.List;
 public record MountInfo(
     Path root, Path target, String options, List<String> optional, String type, String source) {
 
+  /** A line ends with a newline only: a carriage return may be part of a name. */
+  static List<MountInfo> parseTable(String text) {
+    return Arrays.stream(text.split("\n"))
+        .filter(line -> !line.isEmpty())
+        .map(MountInfo::parse)
+        .toList();
+  }
+
   static MountInfo parse(String line) {
     String[] fields = line.split(" ");
     int dash = 6;

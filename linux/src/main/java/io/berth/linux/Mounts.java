@@ -117,10 +117,8 @@ public final class Mounts {
     try {
       // Names are bytes; ISO 8859-1 would keep them, but paths are compared with Java's, which are
       // UTF-8.
-      return new String(Files.readAllBytes(Path.of("/proc/self/mountinfo")), StandardCharsets.UTF_8)
-          .lines()
-          .map(MountInfo::parse)
-          .toList();
+      return MountInfo.parseTable(
+          new String(Files.readAllBytes(Path.of("/proc/self/mountinfo")), StandardCharsets.UTF_8));
     } catch (IOException e) {
       throw new UncheckedIOException("read the mount table: " + e.getMessage(), e);
     }
@@ -143,24 +141,34 @@ public final class Mounts {
   }
 
   /**
-   * Layer by layer through fsconfig(2) {@code lowerdir+} (kernel 6.5): mount(2) cuts its options
-   * off at one page, which is about forty layers. Older kernels refuse the key and get {@link
-   * #overlayByMount}.
+   * EINVAL from {@link #overlayByContext} is what kernels before 6.7 say of {@code lowerdir+}: 6.5
+   * and 6.6 when the key is set, older ones, where overlayfs takes any key unseen, only at the end.
+   * It is also said of paths longer than the 255 bytes that fsconfig(2) takes. The other way knows
+   * neither limit, and its error is the one that counts.
    */
   private static void overlayMount(
       Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
+    try {
+      overlayByContext(target, lowers, upper, work);
+    } catch (ErrnoException e) {
+      if (!e.is(Errno.EINVAL)) {
+        throw e;
+      }
+      overlayByMount(target, lowers, upper, work);
+    }
+  }
+
+  /**
+   * Layer by layer through fsconfig(2) {@code lowerdir+} (kernel 6.7, Linux commit 24e16e385f22):
+   * mount(2) cuts its options off at one page, which is about forty layers. Nothing in the paths is
+   * special here.
+   */
+  static void overlayByContext(
+      Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
     String operation = "mount overlay of " + lowers.size() + " layers on " + target;
     try (Fd context = fsOpen()) {
-      try {
-        for (Path lower : lowers) {
-          fsConfig(context, FSCONFIG_SET_STRING, "lowerdir+", lower.toString(), operation);
-        }
-      } catch (ErrnoException e) {
-        if (e.is(Errno.EINVAL)) {
-          overlayByMount(target, lowers, upper, work);
-          return;
-        }
-        throw e;
+      for (Path lower : lowers) {
+        fsConfig(context, FSCONFIG_SET_STRING, "lowerdir+", lower.toString(), operation);
       }
       if (upper != null && work != null) {
         fsConfig(context, FSCONFIG_SET_STRING, "upperdir", upper.toString(), operation);
@@ -220,9 +228,9 @@ public final class Mounts {
   /**
    * mount(2) with names of two or three letters: symbolic links in a folder that is the working
    * directory of one thread (CLONE_FS unshared, so of no other). Several hundred layers fit into
-   * the page.
+   * the page, and colons and commas of the paths don't show.
    */
-  private static void overlayByMount(
+  static void overlayByMount(
       Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
     try {
       Path links = Files.createTempDirectory("berth-lower");

@@ -69,6 +69,7 @@ public final class Namespaces {
             flags |= kind.flag;
           }
           Libc.check(Libc.unshare(flags), "make namespaces " + kinds);
+          boolean done = false;
           try {
             for (Kind kind : kinds) {
               Path pin = pinFolder.resolve(kind.file());
@@ -78,11 +79,13 @@ public final class Namespaces {
               Mounts.bind(Path.of("/proc/thread-self/ns", kind.file()), pin);
             }
             setup.run();
-          } catch (Exception e) {
-            for (Kind kind : kinds) {
-              unpin(pinFolder.resolve(kind.file()));
+            done = true;
+          } finally {
+            if (!done) {
+              for (Kind kind : kinds) {
+                unpin(pinFolder.resolve(kind.file()));
+              }
             }
-            throw e;
           }
           return null;
         });

@@ -2,10 +2,12 @@ package io.berth.linux;
 
 import com.sun.jna.Native;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A process that isn't necessarily our child, told from a later one with the same number by its
@@ -56,19 +58,29 @@ public record ProcessRef(int pid, long startTicks) {
       Thread.ofVirtual().name("exit of " + pid).start(action);
       return;
     }
-    Reactor.get()
-        .watch(
-            fd,
-            () -> {
-              Reactor.get().forget(fd);
-              fd.close();
-              Thread.ofVirtual().name("exit of " + pid).start(action);
-            });
+    try {
+      Reactor.get()
+          .watch(
+              fd,
+              () -> {
+                Reactor.get().forget(fd);
+                fd.close();
+                Thread.ofVirtual().name("exit of " + pid).start(action);
+              });
+    } catch (ErrnoException e) {
+      fd.close();
+      throw e;
+    }
   }
 
-  private @org.jspecify.annotations.Nullable Fd open() {
+  private @Nullable Fd open() {
     long number = Libc.syscall(Libc.SYS_PIDFD_OPEN, pid, 0, 0, 0, 0);
     if (number < 0) {
+      int errno = Native.getLastError();
+      // Anything else, such as no descriptor left, doesn't mean that the process has ended.
+      if (errno != Errno.ESRCH && errno != Errno.EINVAL) {
+        throw new ErrnoException("open a pidfd of " + pid, errno);
+      }
       return null;
     }
     Fd fd = new Fd((int) number);
@@ -82,15 +94,18 @@ public record ProcessRef(int pid, long startTicks) {
   private record StatLine(boolean dead, long startTicks) {}
 
   private static Optional<StatLine> stat(int pid) {
+    Path folder = Path.of("/proc", Integer.toString(pid));
     try {
       String line =
-          new String(
-              Files.readAllBytes(Path.of("/proc/" + pid + "/stat")), StandardCharsets.ISO_8859_1);
+          new String(Files.readAllBytes(folder.resolve("stat")), StandardCharsets.ISO_8859_1);
       // The name in parentheses may hold anything: fields are counted from the last one.
       String[] fields = line.substring(line.lastIndexOf(')') + 2).split(" ");
       char state = fields[0].charAt(0);
       return Optional.of(new StatLine(state == 'Z' || state == 'X', Long.parseLong(fields[19])));
     } catch (IOException e) {
+      if (Files.exists(folder)) { // alive, but there is no descriptor left to read with, say
+        throw new UncheckedIOException("look at process " + pid + ": " + e.getMessage(), e);
+      }
       return Optional.empty();
     }
   }

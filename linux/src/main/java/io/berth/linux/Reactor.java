@@ -4,6 +4,7 @@ import com.sun.jna.Memory;
 import com.sun.jna.Native;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -25,7 +26,14 @@ final class Reactor {
 
   private final int epoll =
       Libc.check(Libc.epoll_create1(Libc.O_CLOEXEC), "make an epoll instance");
-  private final ConcurrentMap<Integer, Runnable> callbacks = new ConcurrentHashMap<>();
+  private final ConcurrentMap<Integer, Watch> watches = new ConcurrentHashMap<>();
+  private final AtomicInteger serial = new AtomicInteger();
+
+  /**
+   * @param serial tells this watch from an earlier one of the same descriptor number, of which
+   *     events may still be on their way
+   */
+  private record Watch(int serial, Runnable onReadable) {}
 
   private static final class Holder {
     static final Reactor INSTANCE = new Reactor();
@@ -45,11 +53,12 @@ final class Reactor {
   /** Calls {@code onReadable} whenever the descriptor is readable, until {@link #forget}. */
   void watch(Fd fd, Runnable onReadable) {
     int number = fd.number();
-    callbacks.put(number, onReadable);
-    try (Memory event = event(number)) {
+    Watch watch = new Watch(serial.incrementAndGet(), onReadable);
+    watches.put(number, watch);
+    try (Memory event = event(number, watch.serial())) {
       Libc.check(Libc.epoll_ctl(epoll, EPOLL_CTL_ADD, number, event), "watch descriptor " + number);
     } catch (ErrnoException e) {
-      callbacks.remove(number);
+      watches.remove(number);
       throw e;
     }
   }
@@ -60,18 +69,19 @@ final class Reactor {
    */
   void forget(Fd fd) {
     int number = fd.number();
-    callbacks.remove(number);
-    try (Memory event = event(number)) {
+    watches.remove(number);
+    try (Memory event = event(number, 0)) {
       Libc.check(
           Libc.epoll_ctl(epoll, EPOLL_CTL_DEL, number, event),
           "stop watching descriptor " + number);
     }
   }
 
-  private static Memory event(int number) {
+  private static Memory event(int number, int serial) {
     Memory event = new Memory(EVENT_SIZE);
     event.setInt(0, IN);
-    event.setLong(DATA_OFFSET, number);
+    event.setInt(DATA_OFFSET, number);
+    event.setInt(DATA_OFFSET + 4, serial);
     return event;
   }
 
@@ -87,13 +97,13 @@ final class Reactor {
           throw new ErrnoException("wait for events", errno);
         }
         for (int i = 0; i < count; i++) {
-          // An earlier callback of this batch may have ended the watch.
-          Runnable callback =
-              callbacks.get((int) events.getLong((long) i * EVENT_SIZE + DATA_OFFSET));
-          if (callback != null) {
+          long data = (long) i * EVENT_SIZE + DATA_OFFSET;
+          Watch watch = watches.get(events.getInt(data));
+          // The watch may have ended since, and its number may be another file's by now.
+          if (watch != null && watch.serial() == events.getInt(data + 4)) {
             try {
-              callback.run();
-            } catch (RuntimeException e) {
+              watch.onReadable().run();
+            } catch (Throwable e) { // without this thread the whole daemon would stand still
               log.error("callback of the event loop failed", e);
             }
           }

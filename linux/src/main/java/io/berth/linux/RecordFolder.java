@@ -80,6 +80,9 @@ public final class RecordFolder<T> {
         } else if (name.endsWith(SUFFIX)) {
           try {
             JsonNode node = MAPPER.readTree(Files.readAllBytes(file));
+            if (!node.isObject()) { // as an empty file, which some file systems leave after a crash
+              throw new IllegalArgumentException("it holds no JSON object");
+            }
             records.put(
                 name.substring(0, name.length() - SUFFIX.length()), MAPPER.treeToValue(node, type));
           } catch (JsonProcessingException | IllegalArgumentException e) {

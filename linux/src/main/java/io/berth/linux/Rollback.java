@@ -61,15 +61,17 @@ public final class Rollback implements AutoCloseable {
     if (committed) {
       return;
     }
-    boolean interrupted = Thread.interrupted();
+    boolean interrupted = false;
     try {
       for (Step step : steps) {
+        interrupted |= Thread.interrupted(); // an undo may have set it again
         try {
           step.undo().run();
         } catch (InterruptedException e) {
           interrupted = true;
           debts.owe(step.debt(), e);
-        } catch (Exception e) {
+        } catch (Throwable e) { // an Error must not keep the other steps from being undone
+
           log.warn(
               "{}: could not undo {} {}, it is kept as a debt: {}",
               operation,

@@ -183,13 +183,25 @@ public final class RootedTree implements AutoCloseable {
    * Reads a whole file inside the tree.
    *
    * @param limit most bytes to read; a longer file is cut there
-   * @return empty when there is no such file
+   * @return empty when there is no such file, or something else than a file
    */
   public Optional<byte[]> readFile(String relative, int limit) {
-    try (Fd fd = openFile(relative)) {
-      if (!stat(fd, "").isRegular()) {
+    // Looked at before it is opened: opening some devices has effects, and an image may hold any.
+    try (Fd handle = openAt(root, relative, Libc.O_PATH, 0)) {
+      if (!stat(handle, "").isRegular()) {
         return Optional.empty();
       }
+      return Optional.of(readAll(handle, limit));
+    } catch (ErrnoException e) {
+      if (e.is(Errno.ENOENT) || e.is(Errno.ENOTDIR) || e.is(Errno.ELOOP)) {
+        return Optional.empty();
+      }
+      throw e;
+    }
+  }
+
+  private static byte[] readAll(Fd handle, int limit) {
+    try (Fd fd = Fd.openRead(handle.procPath())) {
       ByteArrayOutputStream out = new ByteArrayOutputStream();
       byte[] buffer = new byte[16 << 10];
       while (out.size() < limit) {
@@ -199,12 +211,7 @@ public final class RootedTree implements AutoCloseable {
         }
         out.write(buffer, 0, Math.min(n, limit - out.size()));
       }
-      return Optional.of(out.toByteArray());
-    } catch (ErrnoException e) {
-      if (e.is(Errno.ENOENT) || e.is(Errno.ENOTDIR) || e.is(Errno.ELOOP)) {
-        return Optional.empty();
-      }
-      throw e;
+      return out.toByteArray();
     }
   }
 
@@ -346,7 +353,7 @@ public final class RootedTree implements AutoCloseable {
         return Optional.of(Arrays.copyOf(value, (int) size));
       }
       int errno = Native.getLastError();
-      if (errno == 34 /* ERANGE */) {
+      if (errno == Errno.ERANGE) {
         value = new byte[1 << 16]; // XATTR_SIZE_MAX
       } else if (errno == Errno.ENODATA || errno == Errno.EOPNOTSUPP) {
         return Optional.empty();

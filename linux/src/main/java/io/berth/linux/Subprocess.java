@@ -31,6 +31,7 @@ public final class Subprocess {
   private static final short POSIX_SPAWN_SETSIGMASK = 0x08;
   private static final int SIGKILL = 9;
   private static final int WNOHANG = 1;
+  private static final int F_GETPIPE_SZ = 1032;
   private static final Duration KILL_GRACE = Duration.ofSeconds(2);
 
   private final int pid;
@@ -40,6 +41,7 @@ public final class Subprocess {
   private final Capture out;
   private final Capture err;
   private final CompletableFuture<Result> done = new CompletableFuture<>();
+  private boolean reaped; // guarded by this; from then on the number may be another process's
 
   /**
    * What became of the process: exit code (128 + signal when a signal ended it) and what it
@@ -73,12 +75,18 @@ public final class Subprocess {
       this.limit = limit;
     }
 
-    /** Reads what is there; on the event loop only. */
+    /**
+     * Reads what is there, at most what a pipe holds: a process that writes without end must not
+     * keep the event loop to itself. On the event loop only, which comes back while there is more.
+     */
     void drain() {
       byte[] buffer = new byte[16 << 10];
-      while (open) {
+      int read = 0;
+      int capacity = open ? Libc.fcntl(fd.number(), F_GETPIPE_SZ, 0) : 0;
+      while (open && read < capacity) {
         long n = Libc.read(fd.number(), buffer, buffer.length);
         if (n > 0) {
+          read += (int) n;
           bytes.write(buffer, 0, Math.min((int) n, Math.max(0, limit - bytes.size())));
         } else if (n == 0) {
           close();
@@ -157,37 +165,50 @@ public final class Subprocess {
      * @throws ErrnoException when it can't be executed
      */
     public Subprocess start() {
-      Fd[] outPipe = Fd.pipe();
-      Fd[] errPipe = Fd.pipe();
-      List<Fd> moved = new ArrayList<>();
-      boolean started = false;
+      List<Fd> ours = new ArrayList<>(); // to be closed in any case
+      List<Fd> kept = new ArrayList<>(); // of the process, once it is watched
+      int pid = -1;
+      boolean watched = false;
       try (Fd stdin = input()) {
-        nonBlocking(outPipe[0]);
-        nonBlocking(errPipe[0]);
-        int pid = spawn(stdin, outPipe[1], errPipe[1], moved);
-        started = true;
+        Fd stdout = pipe(kept, ours);
+        Fd stderr = pipe(kept, ours);
+        pid = spawn(stdin, stdout, stderr, ours);
+        kept.add(
+            new Fd(
+                (int)
+                    Libc.check(
+                        Libc.syscall(Libc.SYS_PIDFD_OPEN, pid, 0, 0, 0, 0),
+                        "open a pidfd of " + pid)));
         Subprocess process =
             new Subprocess(
                 pid,
                 argv.getFirst(),
-                new Fd(
-                    (int)
-                        Libc.check(
-                            Libc.syscall(Libc.SYS_PIDFD_OPEN, pid, 0, 0, 0, 0),
-                            "open a pidfd of " + pid)),
-                new Capture(outPipe[0], outputLimit),
-                new Capture(errPipe[0], outputLimit));
+                kept.get(2),
+                new Capture(kept.get(0), outputLimit),
+                new Capture(kept.get(1), outputLimit));
         process.watch();
+        watched = true;
         return process;
       } finally {
-        moved.forEach(Fd::close);
-        outPipe[1].close();
-        errPipe[1].close();
-        if (!started) {
-          outPipe[0].close();
-          errPipe[0].close();
+        ours.forEach(Fd::close);
+        if (!watched) {
+          kept.forEach(Fd::close);
+          if (pid > 0) { // nobody would ever reap it
+            var _ = Libc.kill(-pid, SIGKILL);
+            var _ = Libc.waitpid(pid, new IntByReference(), 0);
+          }
         }
       }
+    }
+
+    private static Fd pipe(List<Fd> readEnds, List<Fd> writeEnds) {
+      Fd[] ends = Fd.pipe();
+      readEnds.add(ends[0]);
+      writeEnds.add(ends[1]);
+      Libc.check(
+          Libc.fcntl(ends[0].number(), 4 /* F_SETFL */, Libc.O_NONBLOCK),
+          "set " + ends[0] + " non-blocking");
+      return ends[1];
     }
 
     @MustBeClosed
@@ -221,6 +242,12 @@ public final class Subprocess {
           for (Passed p : passed) {
             dup(actions, p.fd(), p.number(), top, moved);
           }
+          for (int number = 3; number < top; number++) { // what Java itself opened may be there
+            int gap = number;
+            if (passed.stream().noneMatch(p -> p.number() == gap)) {
+              zero(Libc.posix_spawn_file_actions_addclose(actions, gap));
+            }
+          }
           zero(Libc.posix_spawn_file_actions_addclosefrom_np(actions, top + 1));
           if (directory != null) {
             zero(Libc.posix_spawn_file_actions_addchdir_np(actions, Libc.path(directory)));
@@ -241,7 +268,9 @@ public final class Subprocess {
               Libc.posix_spawn(
                   pid, Libc.path(argv.getFirst()), actions, attributes, argvBlock, envBlock);
           if (errno != 0) {
-            throw new ErrnoException("execute " + argv.getFirst(), errno);
+            throw new ErrnoException(
+                "execute " + argv.getFirst() + (directory == null ? "" : " in " + directory),
+                errno);
           }
           return pid.getValue();
         } finally {
@@ -281,9 +310,14 @@ public final class Subprocess {
           new Fd(
               Libc.check(
                   Libc.memfd_create(Libc.path("stdin"), 1 /* MFD_CLOEXEC */), "make a memfd"));
-      fd.write(content);
-      Libc.check(Libc.lseek(fd.number(), 0, 0), "rewind a memfd");
-      return fd;
+      try {
+        fd.write(content);
+        fd.seek(0);
+        return fd;
+      } catch (RuntimeException e) {
+        fd.close();
+        throw e;
+      }
     }
 
     /** Starts the process and waits; an interrupt kills it with all it started. */
@@ -319,11 +353,6 @@ public final class Subprocess {
     return new Builder(List.of(argv));
   }
 
-  private static void nonBlocking(Fd fd) {
-    Libc.check(
-        Libc.fcntl(fd.number(), 4 /* F_SETFL */, Libc.O_NONBLOCK), "set " + fd + " non-blocking");
-  }
-
   private void watch() {
     Reactor reactor = Reactor.get();
     reactor.watch(out.fd, out::drain);
@@ -337,8 +366,11 @@ public final class Subprocess {
    */
   private void exited() {
     IntByReference status = new IntByReference();
-    if (Libc.waitpid(pid, status, WNOHANG) != pid) {
-      return;
+    synchronized (this) {
+      if (Libc.waitpid(pid, status, WNOHANG) != pid) {
+        return;
+      }
+      reaped = true;
     }
     Reactor.get().forget(pidFd);
     pidFd.close();
@@ -367,8 +399,8 @@ public final class Subprocess {
   }
 
   /** Sends a signal to the whole process group; nothing happens when it has ended. */
-  public void kill(int signal) {
-    if (!done.isDone() && Libc.kill(-pid, signal) < 0 && Native.getLastError() != Errno.ESRCH) {
+  public synchronized void kill(int signal) {
+    if (!reaped && Libc.kill(-pid, signal) < 0 && Native.getLastError() != Errno.ESRCH) {
       throw new ErrnoException(
           "signal " + signal + " to process group " + pid + " (" + name + ")",
           Native.getLastError());
