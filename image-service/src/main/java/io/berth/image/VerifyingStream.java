@@ -1,6 +1,7 @@
 package io.berth.image;
 
 import io.berth.image.ImageException.Reason;
+import io.berth.linux.Sha256;
 import io.berth.oci.Digest;
 import java.io.FilterInputStream;
 import java.io.IOException;
@@ -30,7 +31,7 @@ final class VerifyingStream extends FilterInputStream {
     this.what = what;
     this.expected = expected;
     this.size = size;
-    this.hash = expected.newHash();
+    this.hash = expected.algorithm().equals(Digest.SHA256) ? Sha256.start() : expected.newHash();
   }
 
   /** Of unknown size. */
