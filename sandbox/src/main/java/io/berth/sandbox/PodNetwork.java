@@ -9,21 +9,32 @@ import io.berth.cni.CniNetworks;
 import io.berth.cni.CniResult;
 import io.berth.cni.NetworkStatus;
 import io.berth.linux.Debt;
+import io.berth.linux.ErrnoException;
+import io.berth.linux.Mounts;
+import io.berth.linux.Namespaces;
+import io.berth.linux.PrivateFolder;
 import io.berth.sandbox.SandboxException.Reason;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.Inet4Address;
 import java.net.InetAddress;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// Connects a sandbox to the pod network: what CRI says about a pod in the terms of CNI, and CNI's
 /// answer in the terms of CRI.
 final class PodNetwork {
   static final String DELETE_DEBT = "cni-del";
+
+  private static final Logger log = LoggerFactory.getLogger(PodNetwork.class);
 
   private final CniNetworks networks;
   private final SandboxLayout layout;
@@ -161,12 +172,39 @@ final class PodNetwork {
             + String.join(":", all.subList(start + length, 8));
   }
 
-  /// CNI DEL. The namespace may be gone, and nothing may be attached.
+  /// CNI DEL. The namespace may be gone, and nothing may be attached. After a failure the namespace
+  /// is kept for the next attempt, whatever becomes of the sandbox.
   ///
   /// @throws CniException if the address may still be taken
   void delete(Sandbox sandbox) throws InterruptedException {
-    Path namespace = layout.networkNamespace(sandbox.id());
-    networks.delete(attachment(sandbox, Files.exists(namespace) ? namespace : null));
+    SandboxId id = sandbox.id();
+    Path namespace = layout.networkNamespace(id);
+    try {
+      networks.delete(attachment(sandbox, Files.exists(namespace) ? namespace : null));
+    } catch (CniException | InterruptedException e) {
+      keepNamespace(id);
+      throw e;
+    }
+    Namespaces.unpin(layout.owedNamespace(id));
+  }
+
+  /// Keeps the network namespace of a sandbox for a DEL that comes later. Plugins do without one,
+  /// but the bridge plugin then forgets its masquerading rules.
+  void keepNamespace(SandboxId id) {
+    Path kept = layout.owedNamespace(id);
+    try {
+      Path namespace = layout.networkNamespace(id).toRealPath();
+      if (Namespaces.isPinned(namespace)) {
+        Path folder = PrivateFolder.make(layout.owedNamespaces());
+        Namespaces.unpin(kept); // of an earlier attempt
+        Mounts.bind(namespace, Files.createFile(folder.resolve(id.value())));
+      }
+    } catch (NoSuchFileException _) {
+      // it had none yet, or none any more
+    } catch (IOException | UncheckedIOException | ErrnoException e) {
+      log.warn(
+          "keep the network namespace of sandbox {} for its cni del: {}", id, Failures.text(e));
+    }
   }
 
   /// A DEL that is still due once the namespace is gone.
@@ -180,15 +218,17 @@ final class PodNetwork {
 
   /// Settles what [#deleteDebt] describes.
   void delete(Debt debt) throws InterruptedException {
+    Path kept = layout.owedNamespace(new SandboxId(debt.subject()));
     networks.delete(
         new Attachment(
             debt.subject(),
-            null,
+            Files.exists(kept) ? kept : null,
             debt.details().getOrDefault("name", ""),
             debt.details().getOrDefault("namespace", ""),
             debt.details().getOrDefault("uid", ""),
             // DEL takes those of ADD from the cache of results.
             CapabilityArgs.none()));
+    Namespaces.unpin(kept);
   }
 
   private static Attachment attachment(Sandbox sandbox, @Nullable Path namespace) {

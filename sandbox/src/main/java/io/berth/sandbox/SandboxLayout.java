@@ -10,18 +10,21 @@ import org.jspecify.annotations.Nullable;
 /// <stateDir>/sandboxes/<id>/ns/{net,ipc,uts}   pinned namespaces, those the pod has of its own
 ///                          /shm                tmpfs, unless IPC is the machine's
 ///                          /{hostname,resolv.conf,hosts}
+/// <stateDir>/owed-netns/<id>                   network namespace whose CNI DEL is owed
 /// <rootDir>/sandboxes/<id>.json
 /// ```
 public final class SandboxLayout {
   private static final Path MACHINE_SHM = Path.of("/dev/shm");
 
   private final Path sandboxes;
+  private final Path owedNamespaces;
   private final Path records;
 
   /// @param stateDir gone at boot
   /// @param rootDir lasting
   public SandboxLayout(Path stateDir, Path rootDir) {
     this.sandboxes = stateDir.resolve("sandboxes");
+    this.owedNamespaces = stateDir.resolve("owed-netns");
     this.records = rootDir.resolve("sandboxes");
   }
 
@@ -68,6 +71,15 @@ public final class SandboxLayout {
 
   Path networkNamespace(SandboxId id) {
     return pins(id).resolve("net");
+  }
+
+  Path owedNamespaces() {
+    return owedNamespaces;
+  }
+
+  /// Outlives the sandbox, whose folder goes when it is removed.
+  Path owedNamespace(SandboxId id) {
+    return owedNamespaces.resolve(id.value());
   }
 
   Path sharedMemory(SandboxId id) {

@@ -500,6 +500,7 @@ public final class SandboxManager {
 
   private void oweNetwork(Sandbox sandbox, String why) {
     if (sandbox.ownNetwork()) {
+      network.keepNamespace(sandbox.id());
       debts.owe(PodNetwork.deleteDebt(sandbox), new IllegalStateException(why));
     }
   }

@@ -188,7 +188,8 @@ class FailedSandboxTest {
     assertThatThrownBy(() -> manager.run(FULL, "")).hasMessageContaining("the cable is cut");
     assertThat(machine.debts.kinds()).containsExactly("cni-del");
     assertThat(machine.leases()).isNotEmpty();
-    assertThat(machine.mounts()).isEmpty();
+    assertThat(machine.mounts()).containsExactlyElementsOf(machine.namespacesKeptForDel());
+    assertThat(machine.mounts()).hasSize(1);
     assertThat(store.all()).isEmpty();
 
     machine.unscript("fail-ADD");
@@ -206,12 +207,14 @@ class FailedSandboxTest {
     assertThat(store.get(sandbox.id().value()).state()).isEqualTo(SandboxState.STOPPED);
     manager.remove(sandbox.id().value());
     assertThat(machine.debts.kinds()).containsExactly("cni-del");
-    assertThat(machine.mounts()).isEmpty();
+    assertThat(machine.mounts()).containsExactlyElementsOf(machine.namespacesKeptForDel());
+    assertThat(machine.mounts()).hasSize(1);
     assertThat(store.all()).isEmpty();
 
     machine.unscript("refuse-DEL");
     settleDebts();
     assertUndone();
+    assertThat(machine.calls("DEL").getLast()).as("with a namespace").contains("/owed-netns/");
   }
 
   @Test

@@ -221,6 +221,10 @@ final class PodMachine {
         .toList();
   }
 
+  List<Path> namespacesKeptForDel() throws IOException {
+    return entries(settings.stateDir().resolve("owed-netns"));
+  }
+
   List<Path> records() throws IOException {
     return entries(settings.rootDir().resolve("sandboxes"));
   }

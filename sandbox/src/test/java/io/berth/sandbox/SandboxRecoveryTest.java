@@ -140,12 +140,13 @@ class SandboxRecoveryTest {
     survivor.failsToStop = true;
     second.recover();
     assertThat(machine.debts.kinds()).containsExactly("cni-del", "pod-init");
-    assertThat(machine.mounts()).isEmpty();
+    assertThat(machine.mounts()).containsExactlyElementsOf(machine.namespacesKeptForDel());
     assertThat(machine.records()).isEmpty();
     assertThat(machine.folders()).isEmpty();
     survivor.failsToStop = false;
     settleDebts(second);
     assertThat(machine.leases()).isEmpty();
+    assertThat(machine.mounts()).isEmpty();
     assertThat(second.run(config, "").state()).isEqualTo(SandboxState.READY);
 
     machine.init.failsAfterStart = true; // ended: the first manager finds nothing to undo
