@@ -66,6 +66,14 @@ public final class Bench implements Callable<Integer> {
   int pods = 50;
 
   @Option(
+      names = "--warm-up",
+      paramLabel = "N",
+      description =
+          "Lives that aren't counted, before each table. 5 shows a daemon that has just been started,"
+              + " 100 one that has run for an hour. Default: ${DEFAULT-VALUE}.")
+  int warmUp = 5;
+
+  @Option(
       names = "--parallel",
       split = ",",
       paramLabel = "N",
@@ -267,7 +275,8 @@ public final class Bench implements Callable<Integer> {
                 new PodLife(client, template, host), new FloorLife(containers, chain, scratch));
         for (int atOnce : parallel) {
           progress("lifecycle, " + network + ", " + atOnce + " at once");
-          LifecycleBenchmark.Lives lives = benchmark.run(network + "-" + atOnce, pods, atOnce);
+          LifecycleBenchmark.Lives lives =
+              benchmark.run(network + "-" + atOnce, warmUp, pods, atOnce);
           section(
               "%d pods, %s, %s"
                   .formatted(

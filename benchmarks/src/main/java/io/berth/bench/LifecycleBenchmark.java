@@ -13,8 +13,6 @@ import java.util.concurrent.Future;
  * floor, or eight of each at once.
  */
 final class LifecycleBenchmark {
-  private static final int WARM_UP = 5;
-
   private final Life runtime;
   private final Life floor;
 
@@ -28,14 +26,15 @@ final class LifecycleBenchmark {
 
   /**
    * @param prefix of the names; not used before in this run
+   * @param uncounted how many of each come first and aren't measured
    * @param count how many of each; rounded up to a multiple of {@code parallel}
    */
-  Lives run(String prefix, int count, int parallel) throws InterruptedException {
+  Lives run(String prefix, int uncounted, int count, int parallel) throws InterruptedException {
     var measured = new Lives(new ArrayList<>(), new ArrayList<>());
     try (ExecutorService workers =
         Executors.newThreadPerTaskExecutor(Thread.ofPlatform().name("life-", 0).factory())) {
       int rounds = Math.ceilDiv(count, parallel);
-      int warmUp = Math.ceilDiv(WARM_UP, parallel);
+      int warmUp = Math.ceilDiv(uncounted, parallel);
       for (int round = -warmUp; round < rounds; round++) {
         String name = prefix + "-" + (round + warmUp);
         List<StepTimes> pods = together(workers, runtime, "p" + name, parallel);
