@@ -21,7 +21,7 @@ final class LifecycleTest {
 
   @Test
   void podAndFloorTakeTurns() throws InterruptedException {
-    var lives = new LifecycleBenchmark(this::note, this::note).run("x", 3, 1);
+    var lives = new LifecycleBenchmark(this::note, this::note).run("x", 5, 3, 1);
     assertThat(lives.runtime()).hasSize(3);
     assertThat(lives.floor()).hasSize(3);
     assertThat(lived)
@@ -39,7 +39,7 @@ final class LifecycleTest {
           meeting.await(10, TimeUnit.SECONDS);
           return note(name);
         };
-    var lives = new LifecycleBenchmark(life, life).run("x", 9, 8);
+    var lives = new LifecycleBenchmark(life, life).run("x", 5, 9, 8);
     assertThat(lives.runtime()).as("rounded up to whole rounds").hasSize(16);
   }
 
@@ -49,7 +49,7 @@ final class LifecycleTest {
         _ -> {
           throw new BenchException(BenchException.Reason.CALL, "RunPodSandbox: no network", null);
         };
-    assertThatThrownBy(() -> new LifecycleBenchmark(this::note, broken).run("x", 1, 2))
+    assertThatThrownBy(() -> new LifecycleBenchmark(this::note, broken).run("x", 5, 1, 2))
         .isInstanceOf(BenchException.class)
         .hasMessage("RunPodSandbox: no network");
   }
