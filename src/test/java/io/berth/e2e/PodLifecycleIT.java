@@ -341,6 +341,24 @@ class PodLifecycleIT {
   }
 
   @Test
+  void maskedPathsAreEmptyAndReadOnlyOnesRefuseWriting() throws Exception {
+    PodSandboxConfig.Builder pod = Requests.pod(daemon, "masked");
+    ContainerConfig.Builder masked = sleeper("main");
+    masked
+        .getLinuxBuilder()
+        .getSecurityContextBuilder()
+        .addMaskedPaths("/etc/passwd")
+        .addMaskedPaths("/usr")
+        .addReadonlyPaths("/tmp");
+    String container = crictl.start(crictl.runPod(pod), masked, pod);
+
+    assertThat(crictl.run("exec", "-s", container, "cat", "/etc/passwd")).isEmpty();
+    assertThat(crictl.run("exec", "-s", container, "ls", "/usr")).isEmpty();
+    assertThat(crictl.attempt("exec", "-s", container, "touch", "/tmp/file").err())
+        .contains("Read-only file system");
+  }
+
+  @Test
   void imageByDigestHasNoTagAndKeepsTheDigestAsked() throws Exception {
     String digest = crictl.json("inspecti", Requests.BUSYBOX).at("/status/repoDigests/0").asText();
     crictl.run("rmi", Requests.BUSYBOX);
