@@ -125,7 +125,7 @@ public final class Conmon {
           operation
               + ": conmon can't be started: "
               + e.getMessage()
-              + "; install it or correct conmon.path",
+              + "; install it or correct containers.conmon",
           e);
     } catch (JsonProcessingException e) {
       throw new ContainerException(
@@ -133,6 +133,10 @@ public final class Conmon {
           operation + ": conmon answered with something else than JSON: " + e.getMessage(),
           e);
     }
+  }
+
+  boolean isInstalled() {
+    return program.get().isPresent();
   }
 
   /**

@@ -89,6 +89,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final StatsReader stats;
   private final CniNetworks networks;
   private final RuntimeHandlers handlers;
+  private final Conmon conmon;
   private final ContainerLayout layout;
 
   RuntimeGrpcService(
@@ -102,6 +103,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       StatsReader stats,
       CniNetworks networks,
       RuntimeHandlers handlers,
+      Conmon conmon,
       ContainerLayout layout) {
     this.info = info;
     this.sandboxes = sandboxes;
@@ -113,6 +115,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.stats = stats;
     this.networks = networks;
     this.handlers = handlers;
+    this.conmon = conmon;
     this.layout = layout;
   }
 
@@ -139,7 +142,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
               StatusResponse.newBuilder()
                   .setStatus(
                       RuntimeStatus.newBuilder()
-                          .addConditions(condition("RuntimeReady", true, "", ""))
+                          .addConditions(runtimeReady())
                           .addConditions(
                               condition(
                                   "NetworkReady",
@@ -165,6 +168,33 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
           }
           return response.build();
         });
+  }
+
+  /**
+   * What every pod needs besides the network; looked up each time, as it may be installed
+   * meanwhile.
+   */
+  private RuntimeCondition runtimeReady() {
+    if (!conmon.isInstalled()) {
+      return condition(
+          "RuntimeReady",
+          false,
+          "MonitorMissing",
+          "conmon isn't installed; install it or correct containers.conmon");
+    }
+    if (!handlers.isDefaultInstalled()) {
+      String name = handlers.defaultName();
+      return condition(
+          "RuntimeReady",
+          false,
+          "HandlerMissing",
+          "the program of the default runtime handler "
+              + name
+              + " isn't installed; install it or correct runtimes."
+              + name
+              + ".path");
+    }
+    return condition("RuntimeReady", true, "", "");
   }
 
   private static RuntimeCondition condition(

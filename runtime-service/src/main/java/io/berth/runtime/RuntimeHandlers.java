@@ -52,6 +52,12 @@ public final class RuntimeHandlers {
     return runtime;
   }
 
+  /** Whether a pod that names no handler can be run. */
+  boolean isDefaultInstalled() {
+    OciRuntime runtime = byName.get(defaultName);
+    return runtime != null && runtime.isInstalled();
+  }
+
   String defaultName() {
     return defaultName;
   }
