@@ -53,6 +53,9 @@ final class GrpcRequests {
     if (!config.hasMetadata()) {
       throw invalid("run a sandbox: its metadata is missing; set name, namespace and uid");
     }
+    if (config.hasWindows()) {
+      throw invalid("run a sandbox: it has a Windows part, and this is Linux; remove it");
+    }
     LinuxPodSandboxConfig linux = config.getLinux();
     LinuxSandboxSecurityContext security = linux.getSecurityContext();
     var metadata = config.getMetadata();
@@ -356,13 +359,14 @@ final class GrpcRequests {
     };
   }
 
-  /** The reverse of {@link #signal}. */
+  /**
+   * The reverse of {@link #signal}.
+   *
+   * @param name in any form that {@link Signals#canonical} takes
+   */
   static Signal signalOf(String name) {
-    try {
-      return Signal.valueOf(SIGNAL_PREFIX + name.replace("+", "PLUS").replace("-", "MINUS"));
-    } catch (IllegalArgumentException e) {
-      return Signal.SIGNAL_RUNTIME_DEFAULT; // SIGRTMIN+16 and the like have no name in CRI
-    }
+    String canonical = Signals.canonical(name);
+    return Signal.valueOf(SIGNAL_PREFIX + canonical.replace("+", "PLUS").replace("-", "MINUS"));
   }
 
   private static ContainerException unknown(String what, int value) {

@@ -8,6 +8,7 @@ import java.util.Map;
 final class Signals {
   private static final int RTMIN = 34;
   private static final int RTMAX = 64;
+  private static final int LAST_COUNTED_FROM_MIN = 49;
   private static final Map<String, Integer> NUMBERS =
       Map.ofEntries(
           Map.entry("HUP", 1),
@@ -63,15 +64,22 @@ final class Signals {
           .findFirst()
           .orElseGet(() -> realtime(number, text));
     }
-    int _ = number(name.startsWith("SIG") ? name : "SIG" + name);
+    int number = number(name);
+    if (number >= RTMIN) {
+      return realtime(number, text);
+    }
     return name.startsWith("SIG") ? name : "SIG" + name;
   }
 
+  /** In the one form that CRI has a name for: the upper half is counted from the end. */
   private static String realtime(int number, String text) {
     if (number < RTMIN || number > RTMAX) {
       throw unknown(text);
     }
-    return number == RTMIN ? "SIGRTMIN" : "SIGRTMIN+" + (number - RTMIN);
+    if (number <= LAST_COUNTED_FROM_MIN) {
+      return number == RTMIN ? "SIGRTMIN" : "SIGRTMIN+" + (number - RTMIN);
+    }
+    return number == RTMAX ? "SIGRTMAX" : "SIGRTMAX-" + (RTMAX - number);
   }
 
   /**
@@ -82,15 +90,19 @@ final class Signals {
   static int number(String name) {
     String bare = name.startsWith("SIG") ? name.substring(3) : name;
     Integer number = NUMBERS.get(bare);
-    if (number == null && bare.matches("RTMIN(\\+\\d{1,2})?")) {
-      number = RTMIN + offset(bare);
-    } else if (number == null && bare.matches("RTMAX(-\\d{1,2})?")) {
-      number = RTMAX - offset(bare);
+    if (number != null) {
+      return number;
     }
-    if (number == null || number > RTMAX || number < 1) {
+    int realtime = -1;
+    if (bare.matches("RTMIN(\\+\\d{1,2})?")) {
+      realtime = RTMIN + offset(bare);
+    } else if (bare.matches("RTMAX(-\\d{1,2})?")) {
+      realtime = RTMAX - offset(bare);
+    }
+    if (realtime < RTMIN || realtime > RTMAX) {
       throw unknown(name);
     }
-    return number;
+    return realtime;
   }
 
   private static int offset(String realtime) {

@@ -120,11 +120,13 @@ public final class StatsReader {
     Map<String, Long> values = new HashMap<>();
     try {
       for (String line : Files.readAllLines(file)) {
-        int blank = line.indexOf(' ');
-        values.put(line.substring(0, blank), Long.parseLong(line.substring(blank + 1)));
+        String[] field = line.split(" ");
+        if (field.length == 2 && field[1].matches("\\d{1,18}")) {
+          values.put(field[0], Long.parseLong(field[1]));
+        }
       }
-    } catch (IOException | NumberFormatException e) {
-      return Map.of();
+    } catch (IOException e) {
+      return Map.of(); // the cgroup is gone
     }
     return values;
   }
