@@ -87,7 +87,7 @@ public final class Conmon {
     Map<String, String> environment = new HashMap<>(runtime.environment());
     environment.put("_OCI_SYNCPIPE", Integer.toString(SYNC_PIPE));
 
-    String operation = "create container " + id;
+    String operation = "create container " + id + " (" + name + ")";
     try (MessagePipe sync = MessagePipe.open()) {
       Subprocess starter =
           Subprocess.command(argv)

@@ -197,10 +197,20 @@ public final class OciRuntime {
     return argv;
   }
 
-  ContainerException failed(String operation, @Nullable String words) {
+  ContainerException failed(String operation, @Nullable String stderr) {
+    String words = words(stderr);
+    // runc and crun word it differently, both around the program's name.
+    boolean command = words.contains("exec: \"") || words.contains("executable file");
     return new ContainerException(
         Reason.RUNTIME_FAILED,
-        operation + ": runtime " + handler + " (" + binary() + ") says: " + words(words));
+        operation
+            + ": runtime "
+            + handler
+            + " ("
+            + binary()
+            + ") says: "
+            + words
+            + (command ? "; correct the command or the image" : ""));
   }
 
   /**

@@ -105,7 +105,7 @@ class ConmonTest {
         new Conmon(() -> Optional.of(none), layout),
         script(""),
         Reason.RUNTIME_FAILED,
-        "create container " + id + ": conmon can't be started: execute " + none,
+        "create container " + id + " (web): conmon can't be started: execute " + none,
         "ENOENT",
         "correct containers.conmon");
   }
@@ -132,7 +132,7 @@ class ConmonTest {
         conmon,
         runtime,
         Reason.RUNTIME_FAILED,
-        "create container " + id + ": runtime test (" + folder.resolve("runtime") + ") says: ",
+        "create container " + id + " (web): runtime test (" + folder.resolve("runtime") + ") says: ",
         "cannot make \"it\"");
     assertThat(descriptors()).isLessThanOrEqualTo(before);
   }
