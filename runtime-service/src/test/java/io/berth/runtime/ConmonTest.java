@@ -132,7 +132,11 @@ class ConmonTest {
         conmon,
         runtime,
         Reason.RUNTIME_FAILED,
-        "create container " + id + " (web): runtime test (" + folder.resolve("runtime") + ") says: ",
+        "create container "
+            + id
+            + " (web): runtime test ("
+            + folder.resolve("runtime")
+            + ") says: ",
         "cannot make \"it\"");
     assertThat(descriptors()).isLessThanOrEqualTo(before);
   }
