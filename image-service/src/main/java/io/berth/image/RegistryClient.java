@@ -157,7 +157,11 @@ public final class RegistryClient implements AutoCloseable {
     } catch (IOException e) {
       throw new ImageException(
           Reason.REGISTRY_UNAVAILABLE,
-          "cannot reach " + origin(request.uri()) + ": " + describe(e),
+          "cannot reach "
+              + origin(request.uri())
+              + ": "
+              + describe(e)
+              + "; see that it runs and that this machine can connect to it, or name a mirror",
           e);
     }
   }
