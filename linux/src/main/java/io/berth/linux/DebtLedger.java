@@ -27,6 +27,7 @@ public final class DebtLedger implements Debts, AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(DebtLedger.class);
   private static final Duration FIRST_PAUSE = Duration.ofSeconds(1);
   private static final Duration LONGEST_PAUSE = Duration.ofMinutes(5);
+  private static final Duration LAST_ATTEMPT = Duration.ofSeconds(5);
 
   private final RecordFolder<Entry> records;
   private final Clock clock;
@@ -114,10 +115,19 @@ public final class DebtLedger implements Debts, AutoCloseable {
         .toList();
   }
 
+  /** Ends the retries; a handler that an interrupt doesn't end is given up after a while. */
   @Override
   public void close() {
     closed = true;
+    if (collector.getState() == Thread.State.NEW) {
+      return;
+    }
     collector.interrupt();
+    try {
+      var _ = collector.join(LAST_ATTEMPT);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private void collect() {

@@ -233,4 +233,27 @@ class DebtLedgerTest {
           }
         });
   }
+
+  @Test
+  void closingInterruptsTheAttemptAndNothingIsWrittenAfterwards() throws Exception {
+    CountDownLatch settling = new CountDownLatch(1);
+    DebtLedger ledger = ledger();
+    owe(ledger, DEBT, "busy");
+    ledger.register(
+        "unmount",
+        _ -> {
+          settling.countDown();
+          new CountDownLatch(1).await();
+        });
+    ledger.start();
+    settling.await();
+    ledger.close();
+    ledger.close();
+    assertThat(ledger().list())
+        .singleElement()
+        .satisfies(e -> {
+          assertThat(e.debt()).isEqualTo(DEBT);
+          assertThat(e.attempts()).as("an attempt that was broken off doesn't count").isEqualTo(1);
+        });
+  }
 }
