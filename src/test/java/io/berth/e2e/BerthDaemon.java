@@ -69,7 +69,7 @@ final class BerthDaemon implements AutoCloseable {
     private final List<String> config = new ArrayList<>();
     private final Map<String, String> environment = new LinkedHashMap<>();
 
-    /** Mirrors registry.k8s.io, gcr.io and k8s.gcr.io, and serves plain HTTP under its own name. */
+    /** Stands in for registry.k8s.io, gcr.io and k8s.gcr.io. */
     @CanIgnoreReturnValue
     Builder registry(String address) {
       registry = address;
@@ -215,7 +215,7 @@ final class BerthDaemon implements AutoCloseable {
     }
     Files.createDirectory(cniFolder());
     Files.writeString(cniFolder().resolve("10-test.conflist"), networkList());
-    for (String host : List.of("registry.k8s.io", "gcr.io", "k8s.gcr.io", options.registry)) {
+    for (String host : List.of("registry.k8s.io", "gcr.io", "k8s.gcr.io")) {
       if (!options.registry.isEmpty()) {
         Path hosts = mirrors().resolve(host).resolve("hosts.toml");
         Files.createDirectories(hosts.getParent());
