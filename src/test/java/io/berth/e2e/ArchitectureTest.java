@@ -86,7 +86,7 @@ class ArchitectureTest {
         .that()
         .resideOutsideOfPackage("io.berth.daemon")
         .and()
-        .haveNameNotMatching(".*\\.\\w*GrpcService(\\$.*)?") // with their lambdas and inner types
+        .haveNameNotMatching(".*\\.\\w*Grpc\\w*(\\$.*)?") // with their lambdas and inner types
         .should()
         .dependOnClassesThat()
         .resideInAnyPackage("io.berth.cri.v1", "io.berth.admin.v1", "com.google.protobuf..")
