@@ -1,10 +1,11 @@
 package io.berth.linux;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
@@ -90,9 +91,7 @@ public final class Cgroups {
 
   private static void collect(Path folder, Set<Integer> pids) {
     try {
-      for (String line : Files.readAllLines(folder.resolve("cgroup.procs"))) {
-        pids.add(Integer.parseInt(line));
-      }
+      pids.addAll(listed(folder.resolve("cgroup.procs")));
       try (DirectoryStream<Path> children = Files.newDirectoryStream(folder, Files::isDirectory)) {
         for (Path child : children) {
           collect(child, pids);
@@ -100,11 +99,26 @@ public final class Cgroups {
       }
     } catch (NoSuchFileException | NotDirectoryException | DirectoryIteratorException e) {
       // gone, perhaps just now
-    } catch (FileSystemException e) {
-      // Not opened, for want of descriptors, say: "no processes" would be taken for "all dead".
-      throw failed("look for the processes in cgroup " + folder, e);
     } catch (IOException e) {
-      // Opened but not read: gone meanwhile (ENODEV), or a threaded cgroup, which can't be read
+      throw failed("look for the processes in cgroup " + folder, e);
+    }
+  }
+
+  private static List<Integer> listed(Path file) {
+    try (Fd fd = Fd.openRead(file)) {
+      ByteArrayOutputStream text = new ByteArrayOutputStream();
+      byte[] buffer = new byte[4096];
+      for (int n = fd.read(buffer); n > 0; n = fd.read(buffer)) {
+        text.write(buffer, 0, n);
+      }
+      return text.toString(StandardCharsets.US_ASCII).lines().map(Integer::valueOf).toList();
+    } catch (ErrnoException e) {
+      return switch (e.errno()) {
+        case Errno.ENOENT, Errno.ENOTDIR, Errno.ENODEV -> List.of(); // gone, or about to go
+        case Errno.EOPNOTSUPP -> List.of(); // a threaded cgroup: its processes are its parent's
+        // For want of descriptors, say: "no processes" would be taken for "all dead".
+        default -> throw e;
+      };
     }
   }
 
