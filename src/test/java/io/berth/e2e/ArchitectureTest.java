@@ -26,7 +26,7 @@ class ArchitectureTest {
   private static final List<List<String>> LEVELS =
       List.of(
           List.of("io.berth.linux", "io.berth.oci"),
-          List.of("io.berth.snapshot", "io.berth.cni"),
+          List.of("io.berth.snapshot", "io.berth.cni", "io.berth.streaming", "io.berth.stats"),
           List.of("io.berth.image", "io.berth.sandbox"),
           List.of("io.berth.runtime"),
           List.of("io.berth.daemon"));
