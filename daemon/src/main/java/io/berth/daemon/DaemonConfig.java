@@ -26,6 +26,9 @@ public record DaemonConfig(
   /// The CRI's fixed message limit; a larger cap on ExecSync could never be delivered.
   static final ByteSize MESSAGE_LIMIT = ByteSize.ofMiB(16);
 
+  /// The kernel's PID_MAX_LIMIT.
+  private static final int MOST_PIDS = 1 << 22;
+
   public record Server(
       Path socket, Optional<String> group, Duration shutdownGrace, Duration abandonedLinger) {}
 
@@ -40,7 +43,8 @@ public record DaemonConfig(
       CgroupDriverSetting cgroupDriver,
       Executable conmon,
       Executable init,
-      ByteSize execOutputLimit) {}
+      ByteSize execOutputLimit,
+      int pidsLimit) {}
 
   /// How pods of one handler are run.
   ///
@@ -112,7 +116,8 @@ public record DaemonConfig(
         table.choice("cgroup_driver", CgroupDriverSetting.class),
         table.executable("conmon"),
         table.executable("init"),
-        table.size("exec_output_limit", new ByteSize(1024), MESSAGE_LIMIT));
+        table.size("exec_output_limit", new ByteSize(1024), MESSAGE_LIMIT),
+        table.number("pids_limit", 0, MOST_PIDS));
   }
 
   private static RuntimeHandler readRuntime(String name, ConfigTable table, State state) {

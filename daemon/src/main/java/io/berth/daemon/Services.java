@@ -115,7 +115,8 @@ final class Services implements AutoCloseable {
             linger,
             BOOT_ID,
             config.containers().init()::find,
-            (int) config.containers().execOutputLimit().bytes());
+            (int) config.containers().execOutputLimit().bytes(),
+            config.containers().pidsLimit());
     HostFeatures host = HostFeatures.detect(false, facts.lowestOomScoreAdj());
     var handlers =
         new RuntimeHandlers(

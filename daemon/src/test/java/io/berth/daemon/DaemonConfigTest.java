@@ -39,7 +39,8 @@ class DaemonConfigTest {
               CgroupDriverSetting.AUTO,
               new Executable("conmon"),
               new Executable("catatonit"),
-              ByteSize.ofMiB(16)),
+              ByteSize.ofMiB(16),
+              0),
           Map.of(
               "runc",
               new DaemonConfig.RuntimeHandler(
@@ -135,6 +136,7 @@ class DaemonConfigTest {
         "server.socket = \"run/berth.sock\" | must be an absolute path",
         "server.shutdown_grace = \"10\" | a duration is a whole number and a unit",
         "server.shutdown_grace = \"11m\" | must be between 0s and 600s",
+        "containers.pids_limit = -1 | must be a whole number from 0 to 4194304, not -1",
         "containers.exec_output_limit = \"17MiB\" | must be between 1KiB and 16MiB",
         "containers.exec_output_limit = \"16MB\" | a size is a whole number and a unit",
         "containers.cgroup_driver = \"cgroupv2\" | must be one of \"auto\", \"cgroupfs\", \"systemd\"",

@@ -2,7 +2,6 @@ package io.berth.runtime;
 
 import io.berth.image.Image;
 import io.berth.image.ImageStore;
-import io.berth.linux.CgroupDriver;
 import io.berth.linux.Debt;
 import io.berth.linux.Debts;
 import io.berth.linux.ErrnoException;
@@ -14,7 +13,6 @@ import io.berth.linux.Stages;
 import io.berth.oci.Json;
 import io.berth.oci.RuntimeSpec;
 import io.berth.runtime.ContainerException.Reason;
-import io.berth.sandbox.PodCgroup;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxState;
@@ -243,7 +241,7 @@ public final class ContainerCreator {
         ContainerState.CREATING,
         bootId,
         cgroupsPath,
-        cgroup(sandbox.cgroup(), id),
+        sandbox.cgroup().containerCgroup(id.value()),
         logPath(sandbox, config),
         stopSignal(config, image),
         null,
@@ -252,27 +250,6 @@ public final class ContainerCreator {
         null,
         null,
         null);
-  }
-
-  /**
-   * Where the OCI runtime puts the container: systemd nests slices by the dashes in their names,
-   * systemd.slice(5).
-   */
-  static String cgroup(PodCgroup pod, ContainerId id) {
-    if (pod.driver() == CgroupDriver.CGROUPFS) {
-      return pod.containerPath(id.value());
-    }
-    StringBuilder path = new StringBuilder();
-    String stem = pod.parent().substring(0, pod.parent().length() - ".slice".length());
-    for (int dash = stem.indexOf('-'); dash >= 0; dash = stem.indexOf('-', dash + 1)) {
-      path.append('/').append(stem, 0, dash).append(".slice");
-    }
-    return path.append('/')
-        .append(pod.parent())
-        .append("/berth-")
-        .append(id)
-        .append(".scope")
-        .toString();
   }
 
   private static String logPath(Sandbox sandbox, ContainerConfig config) {

@@ -21,16 +21,18 @@ final class ContainerResources {
 
   private ContainerResources() {}
 
-  static RuntimeSpec.Resources of(Request request, List<RuntimeSpec.DeviceRule> devices) {
+  static RuntimeSpec.Resources of(
+      Request request, List<RuntimeSpec.DeviceRule> devices, int pidsLimit) {
     LinuxResources wanted = request.config().resources();
+    RuntimeSpec.Pids pids = pidsLimit == 0 ? null : new RuntimeSpec.Pids(pidsLimit);
     if (wanted == null) {
-      return new RuntimeSpec.Resources(devices, null, null, null, null, null, null);
+      return new RuntimeSpec.Resources(devices, null, null, pids, null, null, null);
     }
     return new RuntimeSpec.Resources(
         devices,
         memory(request, wanted),
         cpu(request, wanted),
-        null, // the kubelet limits the pod's cgroup
+        pids,
         null,
         hugepages(request, wanted),
         unified(request, wanted));

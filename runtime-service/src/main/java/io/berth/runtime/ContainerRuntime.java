@@ -62,7 +62,7 @@ public final class ContainerRuntime implements AutoCloseable {
             snapshotter,
             handlers,
             conmon,
-            new SpecBuilder(new SeccompProfiles()),
+            new SpecBuilder(new SeccompProfiles(), settings.pidsLimit()),
             host,
             teardown,
             exits,

@@ -152,7 +152,7 @@ public final class InitContainer implements PodInit {
             HANDLER,
             sandbox.handler(),
             CGROUP,
-            ContainerCreator.cgroup(sandbox.cgroup(), id),
+            sandbox.cgroup().containerCgroup(id.value()),
             "io.kubernetes.cri.container-type",
             "sandbox",
             "io.kubernetes.cri.sandbox-id",

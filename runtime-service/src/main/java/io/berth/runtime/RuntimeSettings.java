@@ -12,10 +12,12 @@ import java.util.function.Supplier;
  * @param bootId file that names the machine's boot, usually /proc/sys/kernel/random/boot_id
  * @param init a static init such as catatonit, for pods that share one PID namespace
  * @param execOutputLimit bytes of an ExecSync answer, both streams together
+ * @param pidsLimit the most tasks of one container; 0 sets none
  */
 public record RuntimeSettings(
     ContainerLayout layout,
     Duration linger,
     Path bootId,
     Supplier<Optional<Path>> init,
-    int execOutputLimit) {}
+    int execOutputLimit,
+    int pidsLimit) {}

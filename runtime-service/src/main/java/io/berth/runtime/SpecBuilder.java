@@ -41,9 +41,16 @@ final class SpecBuilder {
           "/dev/fd(/.*)?|/proc/[^/]+/(task/[^/]+/)?(fd|fdinfo|cwd|root|map_files|exe)(/.*)?");
 
   private final SeccompProfiles seccomp;
+  private final int pidsLimit;
 
-  SpecBuilder(SeccompProfiles seccomp) {
+  /**
+   * For all containers of a daemon.
+   *
+   * @param pidsLimit the most tasks of one container; 0 sets none
+   */
+  SpecBuilder(SeccompProfiles seccomp, int pidsLimit) {
     this.seccomp = seccomp;
+    this.pidsLimit = pidsLimit;
   }
 
   /**
@@ -122,7 +129,7 @@ final class SpecBuilder {
             null,
             null,
             null, // sysctls belong to the pod
-            ContainerResources.of(request, devices.rules()),
+            ContainerResources.of(request, devices.rules(), pidsLimit),
             request.cgroupsPath(),
             namespaces(request),
             devices.devices(),

@@ -215,7 +215,8 @@ class ConmonTest {
       Files.writeString(sandbox.resolve(name), "of the pod\n");
     }
     Files.write(
-        layout.spec(id), Json.write(new SpecBuilder(new SeccompProfiles()).build(pod.request())));
+        layout.spec(id),
+        Json.write(new SpecBuilder(new SeccompProfiles(), 0).build(pod.request())));
     return runtime(RUNC);
   }
 

@@ -54,7 +54,7 @@ class ExecSyncTest {
     Files.createDirectories(state.resolve("containers/" + ID));
     Files.write(
         state.resolve("containers/" + ID + "/config.json"),
-        Json.write(new SpecBuilder(new SeccompProfiles()).build(request())));
+        Json.write(new SpecBuilder(new SeccompProfiles(), 0).build(request())));
     cgroup = Files.createDirectories(folder.resolve("cgroup/pod/" + ID));
     Files.writeString(folder.resolve("cgroup/cgroup.controllers"), "");
     program =
@@ -87,7 +87,8 @@ class ExecSyncTest {
             Duration.ZERO,
             Path.of("/proc/sys/kernel/random/boot_id"),
             Optional::empty,
-            LIMIT),
+            LIMIT,
+            0),
         store,
         new RuntimeHandlers("fake", List.of(runtime)),
         Cgroups.detect(folder.resolve("cgroup")));

@@ -35,7 +35,7 @@ class SpecBuilderTest {
   private static final Path GOLDENS = Path.of("src/test/resources/io/berth/runtime/spec");
 
   @TempDir Path folder;
-  private final SpecBuilder builder = new SpecBuilder(new SeccompProfiles());
+  private final SpecBuilder builder = new SpecBuilder(new SeccompProfiles(), 0);
   private final RequestFixture pod = new RequestFixture();
 
   // ---- whole specifications, reviewed as text

@@ -2,11 +2,15 @@ package io.berth.sandbox;
 
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
+import io.berth.linux.Systemd;
 import io.berth.sandbox.SandboxException.Reason;
 import java.nio.file.Files;
 import java.util.Arrays;
 import java.util.List;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /// The cgroup of a pod, parent of its containers' cgroups. The kubelet makes it and sets its
@@ -16,13 +20,13 @@ import org.jspecify.annotations.Nullable;
 ///
 /// @param parent CGROUPFS: absolute path from the root of the hierarchy; SYSTEMD: the name of a
 ///   slice
-/// @param made the uppermost cgroup that didn't exist before the pod, to be removed with it; absent
-///   when none was missing, and with systemd, which removes its own
+/// @param made the uppermost cgroup that didn't exist before the pod, to be removed with it, in the
+///   same form; absent when none was missing. systemd makes the slices that a scope needs, and
+///   keeps them
 public record PodCgroup(CgroupDriver driver, String parent, @Nullable String made) {
-  /// Where pods without a cgroup parent go with systemd; as runc, whose default it is too.
-  private static final String DEFAULT_SLICE = "system.slice";
+  /// Of pods without a cgroup parent, so that each can be measured and killed as a whole.
+  private static final String OWN_PREFIX = "berth-";
 
-  private static final String OWN_PREFIX = "/berth-";
   private static final String SLICE = ".slice";
 
   /// The part before `.slice`: dashes separate the parents, so none may be empty. The root slice,
@@ -44,14 +48,14 @@ public record PodCgroup(CgroupDriver driver, String parent, @Nullable String mad
     }
     return switch (driver) {
       case CGROUPFS -> inFileSystem(config, id, elements, cgroups);
-      case SYSTEMD -> slice(config, elements);
+      case SYSTEMD -> slice(config, id, elements, cgroups);
     };
   }
 
   private static PodCgroup inFileSystem(
       SandboxConfig config, SandboxId id, List<String> elements, Cgroups cgroups) {
     if (elements.isEmpty()) {
-      String own = OWN_PREFIX + id;
+      String own = "/" + OWN_PREFIX + id;
       return new PodCgroup(CgroupDriver.CGROUPFS, own, own);
     }
     if (elements.getLast().endsWith(SLICE)) {
@@ -71,9 +75,11 @@ public record PodCgroup(CgroupDriver driver, String parent, @Nullable String mad
     return new PodCgroup(CgroupDriver.CGROUPFS, path, missing);
   }
 
-  private static PodCgroup slice(SandboxConfig config, List<String> elements) {
+  private static PodCgroup slice(
+      SandboxConfig config, SandboxId id, List<String> elements, Cgroups cgroups) {
     if (elements.isEmpty()) {
-      return new PodCgroup(CgroupDriver.SYSTEMD, DEFAULT_SLICE, null);
+      String own = OWN_PREFIX + id + SLICE;
+      return new PodCgroup(CgroupDriver.SYSTEMD, own, own);
     }
     String slice = elements.getLast();
     if (!slice.endsWith(SLICE)) {
@@ -90,7 +96,38 @@ public record PodCgroup(CgroupDriver driver, String parent, @Nullable String mad
               + slice
               + "\" is no name of a slice; between dashes there must be letters or digits");
     }
-    return new PodCgroup(CgroupDriver.SYSTEMD, slice, null);
+    String missing =
+        lineage(slice)
+            .filter(each -> !Files.exists(cgroups.folder("memory", path(each))))
+            .findFirst()
+            .orElse(null);
+    return new PodCgroup(CgroupDriver.SYSTEMD, slice, missing);
+  }
+
+  /// A slice and those above it, from the top: the dashes in its name say which, systemd.slice(5).
+  private static Stream<String> lineage(String slice) {
+    String stem = slice.substring(0, slice.length() - SLICE.length());
+    return Stream.concat(
+        IntStream.range(0, stem.length())
+            .filter(at -> stem.charAt(at) == '-')
+            .mapToObj(dash -> stem.substring(0, dash) + SLICE),
+        Stream.of(slice));
+  }
+
+  private static String path(String slice) {
+    return lineage(slice).collect(Collectors.joining("/", "/", ""));
+  }
+
+  /// The pod's own cgroup, from the root of a hierarchy.
+  public String path() {
+    return driver == CgroupDriver.CGROUPFS ? parent : path(parent);
+  }
+
+  /// A container's cgroup, from the root of a hierarchy.
+  public String containerCgroup(String containerId) {
+    return driver == CgroupDriver.CGROUPFS
+        ? containerPath(containerId)
+        : path() + "/" + OWN_PREFIX + containerId + ".scope";
   }
 
   /// The `cgroupsPath` of a container for the OCI runtime, which takes another form for each
@@ -104,15 +141,21 @@ public record PodCgroup(CgroupDriver driver, String parent, @Nullable String mad
 
   /// Removes a cgroup that was made for a pod.
   ///
+  /// @param made as in [#made]: a path begins with a slash, the name of a slice doesn't
   /// @throws IllegalStateException while processes are in it, be it those of another pod with the
   ///   same parent
-  static void remove(String cgroup, Cgroups cgroups) {
+  static void remove(String made, Cgroups cgroups) throws InterruptedException {
+    boolean slice = !made.startsWith("/");
     // Asked first: removing works from below and would take empty cgroups from living containers.
-    var processes = cgroups.processes(cgroup);
+    var processes = cgroups.processes(slice ? path(made) : made);
     if (!processes.isEmpty()) {
-      throw new IllegalStateException("cgroup " + cgroup + " still holds processes " + processes);
+      throw new IllegalStateException("cgroup " + made + " still holds processes " + processes);
     }
-    cgroups.remove(cgroup);
+    if (slice) {
+      Systemd.stop(made);
+    } else {
+      cgroups.remove(made);
+    }
   }
 
   private static SandboxException refuse(SandboxConfig config, String why) {

@@ -409,7 +409,7 @@ public final class SandboxManager {
     }
   }
 
-  private void removeCgroup(Sandbox sandbox) {
+  private void removeCgroup(Sandbox sandbox) throws InterruptedException {
     String made = sandbox.cgroup().made();
     if (made == null) {
       return;

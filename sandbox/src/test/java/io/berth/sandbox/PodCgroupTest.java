@@ -56,10 +56,42 @@ class PodCgroupTest {
   }
 
   @Test
+  void remembersTheUppermostSliceThatWasMissing() throws IOException {
+    Files.createDirectories(root.resolve("kubepods.slice"));
+    PodCgroup pod =
+        of("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice", SYSTEMD);
+    assertThat(pod.made()).isEqualTo("kubepods-besteffort.slice");
+    Files.createDirectories(
+        root.resolve("kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice"));
+    assertThat(of("/kubepods-besteffort-pod1.slice", SYSTEMD).made()).isNull();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"/kubepods/burstable/pod1,/kubepods/burstable/pod1/c1", "/,/c1"})
+  void inTheFileSystemAContainerIsBeneathItsPod(String parent, String container) {
+    PodCgroup pod = new PodCgroup(CGROUPFS, parent, null);
+    assertThat(pod.containerCgroup("c1")).isEqualTo(container);
+    assertThat(pod.containerPath("c1")).isEqualTo(container);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "system.slice, /system.slice",
+    "kubepods-burstable-pod1.slice,"
+        + "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice"
+  })
+  void systemdNestsSlicesByTheirDashes(String slice, String path) {
+    PodCgroup pod = new PodCgroup(SYSTEMD, slice, null);
+    assertThat(pod.path()).isEqualTo(path);
+    assertThat(pod.containerCgroup("c1")).isEqualTo(path + "/berth-c1.scope");
+  }
+
+  @Test
   void givesAPodWithoutAParentACgroupOfItsOwn() {
     assertThat(of("", CGROUPFS)).isEqualTo(new PodCgroup(CGROUPFS, "/berth-" + id, "/berth-" + id));
     assertThat(of("/", CGROUPFS).parent()).isEqualTo("/berth-" + id);
-    assertThat(of("", SYSTEMD)).isEqualTo(new PodCgroup(SYSTEMD, "system.slice", null));
+    String slice = "berth-" + id + ".slice";
+    assertThat(of("", SYSTEMD)).isEqualTo(new PodCgroup(SYSTEMD, slice, slice));
   }
 
   @ParameterizedTest
