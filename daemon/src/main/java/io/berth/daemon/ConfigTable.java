@@ -131,6 +131,45 @@ final class ConfigTable {
     return List.copyOf(paths);
   }
 
+  /** May be empty. */
+  List<String> texts(String key) {
+    JsonNode value = value(key);
+    var texts = new ArrayList<String>();
+    if (!value.isArray()) {
+      mistakes.add(dotted(key), "must be a list of strings such as [\"one\"], not " + value);
+      return texts;
+    }
+    for (JsonNode element : value) {
+      if (element.isTextual() && !element.textValue().isEmpty()) {
+        texts.add(element.textValue());
+      } else {
+        mistakes.add(dotted(key), "must hold strings that aren't empty, not " + element);
+      }
+    }
+    return List.copyOf(texts);
+  }
+
+  /** A table of strings whose keys the administrator chooses. */
+  Map<String, String> textMap(String key) {
+    return table(
+        key,
+        all -> {
+          Map<String, String> read = new LinkedHashMap<>();
+          for (var property : all.node.properties()) {
+            read.put(property.getKey(), all.string(property.getKey(), "", Function.identity()));
+          }
+          return Map.copyOf(read);
+        });
+  }
+
+  boolean flag(String key) {
+    JsonNode value = value(key);
+    if (!value.isBoolean()) {
+      mistakes.add(dotted(key), "must be true or false, not " + value);
+    }
+    return value.booleanValue();
+  }
+
   Executable executable(String key) {
     return string(key, new Executable("/"), Executable::new);
   }

@@ -1,5 +1,6 @@
 package io.berth.daemon;
 
+import io.berth.runtime.HandlerPolicy;
 import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -49,7 +50,12 @@ public record DaemonConfig(
   /// How pods of one handler are run.
   ///
   /// @param root the folder in which the runtime keeps its own state (`--root`)
-  public record RuntimeHandler(Executable path, RuntimeType type, Path root) {}
+  public record RuntimeHandler(
+      Executable path,
+      RuntimeType type,
+      Path root,
+      Map<String, String> environment,
+      HandlerPolicy policy) {}
 
   public record Cni(
       Path configDir,
@@ -124,7 +130,12 @@ public record DaemonConfig(
     return new RuntimeHandler(
         table.executable("path"),
         table.has("type") ? table.choice("type", RuntimeType.class) : RuntimeType.OCI,
-        table.has("root") ? table.path("root") : state.runDir().resolve("runtimes").resolve(name));
+        table.has("root") ? table.path("root") : state.runDir().resolve("runtimes").resolve(name),
+        table.has("environment") ? table.textMap("environment") : Map.of(),
+        new HandlerPolicy(
+            table.has("allowed_annotations") ? table.texts("allowed_annotations") : List.of(),
+            table.has("privileged_without_host_devices")
+                && table.flag("privileged_without_host_devices")));
   }
 
   private static Cni readCni(ConfigTable table) {

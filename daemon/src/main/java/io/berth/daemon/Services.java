@@ -117,7 +117,8 @@ final class Services implements AutoCloseable {
             config.containers().init()::find,
             (int) config.containers().execOutputLimit().bytes(),
             config.containers().pidsLimit());
-    HostFeatures host = HostFeatures.detect(false, facts.lowestOomScoreAdj());
+    HostFeatures host =
+        HostFeatures.detect(facts.kernel().atLeast("5.12"), facts.lowestOomScoreAdj());
     var handlers =
         new RuntimeHandlers(
             config.containers().defaultRuntime(),
@@ -127,7 +128,9 @@ final class Services implements AutoCloseable {
                         handler.getKey(),
                         handler.getValue().path()::find,
                         handler.getValue().root(),
-                        driver))
+                        driver,
+                        handler.getValue().environment(),
+                        handler.getValue().policy()))
                 .toList());
     var conmon = new Conmon(config.containers().conmon()::find, layout);
     SandboxSettings sandboxSettings = SandboxSettings.of(run, root, driver, linger);
@@ -159,6 +162,7 @@ final class Services implements AutoCloseable {
     sandboxManager.recover();
     runtime.recover();
     debts.start();
+    Thread.ofVirtual().name("features").start(() -> askFeatures(handlers));
     Thread.ofVirtual()
         .name("preload")
         .start(() -> {
@@ -173,6 +177,14 @@ final class Services implements AutoCloseable {
             debts,
             (archive, source, name) ->
                 importer.importArchive(archive, name).stream().map(Image::name).toList()));
+  }
+
+  private static void askFeatures(RuntimeHandlers handlers) {
+    try {
+      handlers.askFeatures();
+    } catch (InterruptedException stopped) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private static void preload(ImageImporter importer, Path folder) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.berth.daemon.DaemonConfig.CgroupDriverSetting;
 import io.berth.daemon.DaemonConfig.RuntimeType;
+import io.berth.runtime.HandlerPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,10 +45,18 @@ class DaemonConfigTest {
           Map.of(
               "runc",
               new DaemonConfig.RuntimeHandler(
-                  new Executable("runc"), RuntimeType.RUNC, Path.of("/run/berth/runtimes/runc")),
+                  new Executable("runc"),
+                  RuntimeType.RUNC,
+                  Path.of("/run/berth/runtimes/runc"),
+                  Map.of(),
+                  HandlerPolicy.STRICT),
               "crun",
               new DaemonConfig.RuntimeHandler(
-                  new Executable("crun"), RuntimeType.CRUN, Path.of("/run/berth/runtimes/crun"))),
+                  new Executable("crun"),
+                  RuntimeType.CRUN,
+                  Path.of("/run/berth/runtimes/crun"),
+                  Map.of(),
+                  HandlerPolicy.STRICT)),
           new DaemonConfig.Cni(
               Path.of("/etc/cni/net.d"),
               List.of(
@@ -218,7 +227,44 @@ class DaemonConfigTest {
             new DaemonConfig.RuntimeHandler(
                 new Executable("/usr/local/bin/youki"),
                 RuntimeType.OCI,
-                Path.of("/run/other/runtimes/youki")));
+                Path.of("/run/other/runtimes/youki"),
+                Map.of(),
+                HandlerPolicy.STRICT));
+  }
+
+  @Test
+  void aHandlersPodsGetMoreOnlyWhereItsTableSaysSo() throws IOException {
+    DaemonConfig config =
+        load(
+            """
+            [runtimes.kata]
+            path = "/usr/bin/kata-runtime"
+            environment = { KATA_CONF_FILE = "/etc/kata.toml" }
+            allowed_annotations = ["io.katacontainers.*"]
+            privileged_without_host_devices = true
+            """);
+    assertThat(config.runtimes().get("kata"))
+        .isEqualTo(
+            new DaemonConfig.RuntimeHandler(
+                new Executable("/usr/bin/kata-runtime"),
+                RuntimeType.OCI,
+                Path.of("/run/berth/runtimes/kata"),
+                Map.of("KATA_CONF_FILE", "/etc/kata.toml"),
+                new HandlerPolicy(List.of("io.katacontainers.*"), true)));
+    assertThat(
+            mistakesOf(
+                """
+                [runtimes.kata]
+                path = "kata-runtime"
+                allowed_annotations = "io.katacontainers.*"
+                privileged_without_host_devices = "yes"
+                environment = { A = 1 }
+                """))
+        .map(ConfigMistake::toString)
+        .satisfiesExactlyInAnyOrder(
+            m -> assertThat(m).contains("allowed_annotations: must be a list of strings"),
+            m -> assertThat(m).contains("privileged_without_host_devices: must be true or false"),
+            m -> assertThat(m).contains("environment.A: must be a string in quotes"));
   }
 
   @Test

@@ -135,6 +135,7 @@ public final class ContainerCreator {
     requireReady(sandbox, config);
     Image image = image(config);
     OciRuntime runtime = handlers.get(sandbox.handler());
+    RuntimeFeatures features = runtime.features();
     Container container = plan(id, sandbox, config, image, runtime);
 
     try (Rollback rollback = new Rollback("create container " + id, debts)) {
@@ -145,7 +146,9 @@ public final class ContainerCreator {
           debt(container),
           () -> teardown.takeDownHalfMade(id, container.handler(), container.cgroup()));
       Stages.run("snapshot", () -> mountRootfs(id, image));
-      Container resolved = Stages.time("spec", () -> writeSpec(container, sandbox, image));
+      Container resolved =
+          Stages.time(
+              "spec", () -> writeSpec(container, sandbox, image, features, runtime.policy()));
 
       Path logPath = Path.of(container.logPath());
       if (!container.logPath().isEmpty()) {
@@ -273,7 +276,12 @@ public final class ContainerCreator {
     snapshotter.mount(id.value(), layout.rootfs(id));
   }
 
-  private Container writeSpec(Container container, Sandbox sandbox, Image image)
+  private Container writeSpec(
+      Container container,
+      Sandbox sandbox,
+      Image image,
+      RuntimeFeatures features,
+      HandlerPolicy policy)
       throws IOException {
     ContainerId id = container.id();
     ImageUser.Resolved user;
@@ -292,6 +300,8 @@ public final class ContainerCreator {
                 user,
                 container.cgroupsPath(),
                 host,
+                features,
+                policy,
                 targetPidNamespace(container)));
     Files.write(layout.spec(id), Json.write(spec));
     return container.withUser(new Container.User(user.uid(), user.gid(), user.additionalGids()));

@@ -50,7 +50,7 @@ final class ContainerDevices {
   private Plan plan() {
     rules.add(new RuntimeSpec.DeviceRule(false, null, null, null, ALL_ACCESS));
     try {
-      if (request.privileged()) {
+      if (request.privileged() && !request.policy().privilegedWithoutHostDevices()) {
         rules.add(new RuntimeSpec.DeviceRule(true, "a", null, null, ALL_ACCESS));
         addFolder(DEV, DEV, null);
       }

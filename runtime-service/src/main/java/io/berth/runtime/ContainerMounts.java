@@ -172,7 +172,7 @@ final class ContainerMounts {
               + target
               + " is recursively read-only, so it must be readonly and its propagation private");
     }
-    if (!request.host().recursiveReadOnly()) {
+    if (!request.host().recursiveReadOnly() || !request.features().recursiveReadOnly()) {
       throw request.unsupported(
           "RROUnsupported",
           "the kernel or the OCI runtime can't make the mount at "

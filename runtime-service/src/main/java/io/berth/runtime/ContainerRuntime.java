@@ -86,6 +86,7 @@ public final class ContainerRuntime implements AutoCloseable {
             new StatsReader(cgroups, snapshotter),
             networks,
             handlers,
+            host,
             conmon,
             layout);
   }

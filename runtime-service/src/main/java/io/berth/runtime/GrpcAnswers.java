@@ -27,6 +27,7 @@ import io.berth.cri.v1.PodSandboxMetadata;
 import io.berth.cri.v1.PodSandboxNetworkStatus;
 import io.berth.cri.v1.PodSandboxState;
 import io.berth.cri.v1.PodSandboxStatus;
+import io.berth.cri.v1.RuntimeHandlerFeatures;
 import io.berth.cri.v1.SwapUsage;
 import io.berth.cri.v1.UInt64Value;
 import io.berth.cri.v1.UserNamespace;
@@ -41,6 +42,13 @@ import java.util.List;
 /** From the records of this module and of the sandbox's to CRI's messages. */
 final class GrpcAnswers {
   private GrpcAnswers() {}
+
+  /** What pods of one handler can have, as far as both its program and the kernel go. */
+  static RuntimeHandlerFeatures features(RuntimeFeatures runtime, HostFeatures host) {
+    return RuntimeHandlerFeatures.newBuilder()
+        .setRecursiveReadOnlyMounts(runtime.recursiveReadOnly() && host.recursiveReadOnly())
+        .build();
+  }
 
   static PodSandbox sandbox(Sandbox sandbox) {
     return PodSandbox.newBuilder()

@@ -20,7 +20,8 @@ import org.jspecify.annotations.Nullable;
  * @param capabilities those that the daemon has, {@code CAP_CHOWN} and so on: it can't give away
  *     others
  * @param apparmorProfiles the kernel's list of loaded profiles, absent where it has no AppArmor
- * @param recursiveReadOnly kernel 5.12, and the OCI runtime knows {@code rro}
+ * @param recursiveReadOnly the kernel has mount_setattr(2), 5.12; see {@link RuntimeFeatures} for
+ *     the OCI runtime's part
  */
 public record HostFeatures(
     boolean cgroupV2,
@@ -42,7 +43,7 @@ public record HostFeatures(
   /**
    * Looks at /proc and /sys.
    *
-   * @param recursiveReadOnly what the OCI runtime says of itself
+   * @param recursiveReadOnly kernel 5.12
    * @param lowestOomScoreAdj as tried out by the daemon
    */
   public static HostFeatures detect(boolean recursiveReadOnly, int lowestOomScoreAdj) {

@@ -4,9 +4,14 @@ import io.berth.linux.CgroupDriver;
 import io.berth.linux.ErrnoException;
 import io.berth.linux.Subprocess;
 import io.berth.runtime.ContainerException.Reason;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -26,26 +31,53 @@ public final class OciRuntime {
   private final Path root;
   private final CgroupDriver cgroupDriver;
   private final Map<String, String> environment;
+  private final HandlerPolicy policy;
+  private volatile @Nullable Asked asked;
+
+  /** The features of the file that the program was when it was asked. */
+  private record Asked(Path program, FileTime modified, long size, RuntimeFeatures features) {
+    boolean isOf(Path other, BasicFileAttributes file) {
+      return program.equals(other)
+          && modified.equals(file.lastModifiedTime())
+          && size == file.size();
+    }
+  }
 
   /**
    * A runtime as configured.
    *
    * @param program looked up at each use, as it may be installed while the daemon runs
    * @param root where it keeps its own state, one folder for each handler
+   * @param environment what the program gets beside PATH and XDG_RUNTIME_DIR, or instead of these
    */
   public OciRuntime(
-      String handler, Supplier<Optional<Path>> program, Path root, CgroupDriver cgroupDriver) {
+      String handler,
+      Supplier<Optional<Path>> program,
+      Path root,
+      CgroupDriver cgroupDriver,
+      Map<String, String> environment,
+      HandlerPolicy policy) {
     this.handler = handler;
     this.program = program;
     this.root = root;
     this.cgroupDriver = cgroupDriver;
+    this.policy = policy;
     // systemd's notify socket and the like are the daemon's; what the runtime needs is listed.
-    this.environment =
-        Map.of(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "XDG_RUNTIME_DIR",
-            "/run");
+    Map<String, String> all =
+        new HashMap<>(
+            Map.of(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "XDG_RUNTIME_DIR",
+                "/run"));
+    all.putAll(environment);
+    this.environment = Map.copyOf(all);
+  }
+
+  /** A runtime that gets no environment of its own and whose pods may do nothing special. */
+  public OciRuntime(
+      String handler, Supplier<Optional<Path>> program, Path root, CgroupDriver cgroupDriver) {
+    this(handler, program, root, cgroupDriver, Map.of(), HandlerPolicy.STRICT);
   }
 
   String handler() {
@@ -72,6 +104,45 @@ public final class OciRuntime {
 
   boolean isInstalled() {
     return program.get().isPresent();
+  }
+
+  HandlerPolicy policy() {
+    return policy;
+  }
+
+  /**
+   * What the program can do. It is asked once, and again when another file is in its place.
+   *
+   * @throws ContainerException UNSUPPORTED if it isn't installed
+   */
+  RuntimeFeatures features() throws InterruptedException {
+    Path path = binary();
+    BasicFileAttributes file;
+    try {
+      file = Files.readAttributes(path, BasicFileAttributes.class);
+    } catch (IOException e) {
+      return RuntimeFeatures.NONE; // gone this very moment: its next use says so
+    }
+    Asked known = asked;
+    if (known == null || !known.isOf(path, file)) {
+      known = new Asked(path, file.lastModifiedTime(), file.size(), ask(path));
+      asked = known;
+    }
+    return known.features();
+  }
+
+  private RuntimeFeatures ask(Path path) throws InterruptedException {
+    try {
+      Subprocess.Result result =
+          Subprocess.command(List.of(path.toString(), "features"))
+              .environment(environment)
+              .run(STATE_LIMIT);
+      return result.ok()
+          ? RuntimeFeatures.parse(result.stdout())
+          : RuntimeFeatures.ofVersion(version());
+    } catch (ErrnoException | IOException e) {
+      return RuntimeFeatures.ofVersion(version());
+    }
   }
 
   Path root() {
@@ -129,7 +200,7 @@ public final class OciRuntime {
     }
     try {
       return io.berth.oci.Json.MAPPER.readTree(result.stdout()).path("status").asText("");
-    } catch (java.io.IOException e) {
+    } catch (IOException e) {
       throw new ContainerException(
           Reason.RUNTIME_FAILED,
           "read the state of container " + id + " from " + binary() + ": " + e.getMessage(),

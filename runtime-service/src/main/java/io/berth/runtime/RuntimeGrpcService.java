@@ -34,7 +34,6 @@ import io.berth.cri.v1.RuntimeConfigRequest;
 import io.berth.cri.v1.RuntimeConfigResponse;
 import io.berth.cri.v1.RuntimeFeatures;
 import io.berth.cri.v1.RuntimeHandler;
-import io.berth.cri.v1.RuntimeHandlerFeatures;
 import io.berth.cri.v1.RuntimeServiceGrpc;
 import io.berth.cri.v1.RuntimeStatus;
 import io.berth.cri.v1.StartContainerRequest;
@@ -89,6 +88,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final StatsReader stats;
   private final CniNetworks networks;
   private final RuntimeHandlers handlers;
+  private final HostFeatures host;
   private final Conmon conmon;
   private final ContainerLayout layout;
 
@@ -103,6 +103,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       StatsReader stats,
       CniNetworks networks,
       RuntimeHandlers handlers,
+      HostFeatures host,
       Conmon conmon,
       ContainerLayout layout) {
     this.info = info;
@@ -115,6 +116,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.stats = stats;
     this.networks = networks;
     this.handlers = handlers;
+    this.host = host;
     this.conmon = conmon;
     this.layout = layout;
   }
@@ -156,12 +158,12 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
                           .setSupplementalGroupsPolicy(true)
                           .setMountOptions(true));
           // The default handler is listed under its name and under the empty one.
-          Stream.concat(Stream.of(""), handlers.names().stream())
-              .forEach(name ->
-                  response.addRuntimeHandlers(
-                      RuntimeHandler.newBuilder()
-                          .setName(name)
-                          .setFeatures(RuntimeHandlerFeatures.getDefaultInstance())));
+          for (String name : Stream.concat(Stream.of(""), handlers.names().stream()).toList()) {
+            response.addRuntimeHandlers(
+                RuntimeHandler.newBuilder()
+                    .setName(name)
+                    .setFeatures(GrpcAnswers.features(handlers.features(name), host)));
+          }
           if (request.getVerbose()) {
             response.putInfo("config", info.configJson());
             response.putInfo("network", json(network));

@@ -52,6 +52,23 @@ public final class RuntimeHandlers {
     return runtime;
   }
 
+  /**
+   * What a handler's program can do; of one that isn't there, nothing.
+   *
+   * @param handler as a pod names it; empty is the default one
+   */
+  RuntimeFeatures features(String handler) throws InterruptedException {
+    OciRuntime runtime = byName.get(handler.isEmpty() ? defaultName : handler);
+    return runtime != null && runtime.isInstalled() ? runtime.features() : RuntimeFeatures.NONE;
+  }
+
+  /** Asks all programs what they can do, so that no pod and no status has to wait for it. */
+  public void askFeatures() throws InterruptedException {
+    for (String handler : names()) {
+      var _ = features(handler);
+    }
+  }
+
   /** Whether a pod that names no handler can be run. */
   boolean isDefaultInstalled() {
     OciRuntime runtime = byName.get(defaultName);

@@ -23,8 +23,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What CRI asks for in the words of the OCI runtime: a container's config.json (runtime-spec,
- * config and config-linux). A field either takes effect or is refused; nothing of the request's
- * labels and annotations gets into the result, as OCI runtimes obey some annotations.
+ * config and config-linux). A field either takes effect or is refused; of the request's annotations
+ * only those get into the result that the handler's configuration allows, as OCI runtimes obey
+ * some, and of its labels none.
  *
  * <p>Volumes that an image declares stay folders of the writable layer.
  */
@@ -71,6 +72,8 @@ final class SpecBuilder {
       ImageUser.Resolved user,
       String cgroupsPath,
       HostFeatures host,
+      RuntimeFeatures features,
+      HandlerPolicy policy,
       @Nullable Path targetPidNamespace) {
 
     boolean privileged() {
@@ -428,6 +431,15 @@ final class SpecBuilder {
     ContainerConfig config = request.config();
     Sandbox sandbox = request.sandbox();
     Map<String, String> annotations = new LinkedHashMap<>();
+    for (Map<String, String> asked :
+        List.of(sandbox.config().annotations(), config.annotations())) {
+      asked.forEach((name, value) -> {
+        if (request.policy().allows(name)) {
+          annotations.put(name, value);
+        }
+      });
+    }
+    // Last: nobody else says what these are.
     annotations.put(ANNOTATION + "container-type", "container");
     annotations.put(ANNOTATION + "container-name", config.name());
     annotations.put(

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -97,6 +98,51 @@ class OciRuntimeTest {
     assertThat(Files.readAllLines(folder.resolve("env")))
         .map(line -> line.substring(0, line.indexOf('=')))
         .isSubsetOf("PATH", "XDG_RUNTIME_DIR", "PWD", "OLDPWD", "SHLVL", "_");
+  }
+
+  @Test
+  void featuresAreAskedOnceForEachFileThatTheProgramIs() throws Exception {
+    OciRuntime runtime =
+        runtime(
+            "echo asked >>"
+                + folder.resolve("calls")
+                + "; echo '{\"mountOptions\":[\"ro\",\"rro\"],\"linux\":{\"namespaces\":[\"user\"],"
+                + "\"mountExtensions\":{\"idmap\":{\"enabled\":true}}}}'");
+    RuntimeFeatures features = runtime.features();
+    assertThat(features.recursiveReadOnly()).isTrue();
+    assertThat(features.userNamespaces()).isTrue();
+    assertThat(features.idmappedMounts()).isTrue();
+    assertThat(runtime.features()).isSameAs(features);
+    assertThat(folder.resolve("calls")).hasContent("asked");
+
+    Path program = folder.resolve("runtime");
+    Files.writeString(program, "#!/bin/sh\necho '{\"mountOptions\":[]}'\n");
+    assertThat(runtime.features()).isEqualTo(RuntimeFeatures.NONE);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"crun version 1.8.1, true", "crun version 1.7, false", "fake version 9.9, false"})
+  void programWithoutFeaturesIsKnownByItsVersionOrNotAtAll(String version, boolean known)
+      throws Exception {
+    RuntimeFeatures features =
+        runtime("[ \"$1\" = --version ] && { echo " + version + "; exit 0; }; exit 1").features();
+    assertThat(features.recursiveReadOnly()).isEqualTo(known);
+    assertThat(features.idmappedMounts()).isEqualTo(known);
+  }
+
+  @Test
+  void programsEnvironmentIsTheConfiguredOne() throws Exception {
+    Path program = runtime("/usr/bin/env >" + folder.resolve("env")).binary();
+    new OciRuntime(
+            "fake",
+            () -> Optional.of(program),
+            folder,
+            CgroupDriver.CGROUPFS,
+            Map.of("LOG", "debug", "PATH", "/only/here"),
+            HandlerPolicy.STRICT)
+        .start(ID);
+    assertThat(Files.readAllLines(folder.resolve("env")))
+        .contains("LOG=debug", "PATH=/only/here", "XDG_RUNTIME_DIR=/run");
   }
 
   @Test

@@ -74,6 +74,8 @@ final class RequestFixture {
   @Nullable Path apparmorProfiles;
   boolean hostSelinux;
   boolean recursiveReadOnly = true;
+  RuntimeFeatures features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), true);
+  HandlerPolicy policy = HandlerPolicy.STRICT;
 
   static ImageConfig.Execution image(
       List<String> entrypoint, List<String> cmd, List<String> env, String workingDir) {
@@ -208,6 +210,8 @@ final class RequestFixture {
         user,
         cgroupsPath,
         host(),
+        features,
+        policy,
         targetPidNamespace);
   }
 }

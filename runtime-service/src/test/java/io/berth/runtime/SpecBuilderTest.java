@@ -650,6 +650,31 @@ class SpecBuilderTest {
                 "io.kubernetes.cri.sandbox-uid"));
   }
 
+  @Test
+  void annotationsOfPodAndContainerPassOnlyByTheHandlersConfiguration() {
+    pod.annotations =
+        Map.of(
+            "run.oci.keep_original_groups", "1",
+            "io.katacontainers.config.x", "container's",
+            "org.systemd.property.ExecStart", "/bin/evil",
+            "io.kubernetes.cri.sandbox-id", "forged");
+    pod.policy =
+        new HandlerPolicy(List.of("io.katacontainers.*", "run.oci.keep", "io.kubernetes.*"), false);
+    assertThat(requireNonNull(spec().annotations()))
+        .containsEntry("io.katacontainers.config.x", "container's")
+        .doesNotContainKeys("run.oci.keep_original_groups", "org.systemd.property.ExecStart")
+        .containsEntry("io.kubernetes.cri.sandbox-id", "ab".repeat(32));
+  }
+
+  @Test
+  void privilegedContainerGetsTheMachinesDevicesUnlessTheHandlerSaysOtherwise() {
+    pod.privileged = true;
+    pod.privilegedPod = true;
+    assertThat(requireNonNull(requireNonNull(spec().linux()).devices())).isNotEmpty();
+    pod.policy = new HandlerPolicy(List.of(), true);
+    assertThat(requireNonNull(requireNonNull(spec().linux()).devices())).isEmpty();
+  }
+
   // ---- short hands
 
   private RuntimeSpec spec() {
