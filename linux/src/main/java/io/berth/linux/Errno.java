@@ -36,6 +36,10 @@ public final class Errno {
   public static final int ELOOP = 40;
   public static final int ENODATA = 61;
   public static final int EOPNOTSUPP = 95;
+  public static final int ECONNRESET = 104;
+  public static final int ETIMEDOUT = 110;
+  public static final int ECONNREFUSED = 111;
+  public static final int EINPROGRESS = 115;
   public static final int EDQUOT = 122;
 
   private Errno() {}
@@ -73,6 +77,10 @@ public final class Errno {
       case ELOOP -> "ELOOP";
       case ENODATA -> "ENODATA";
       case EOPNOTSUPP -> "EOPNOTSUPP";
+      case ECONNRESET -> "ECONNRESET";
+      case ETIMEDOUT -> "ETIMEDOUT";
+      case ECONNREFUSED -> "ECONNREFUSED";
+      case EINPROGRESS -> "EINPROGRESS";
       case EDQUOT -> "EDQUOT";
       default -> "errno " + errno;
     };

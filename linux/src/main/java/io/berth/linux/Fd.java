@@ -100,6 +100,15 @@ public final class Fd implements AutoCloseable {
     Libc.check(Libc.ftruncate(number(), size), "set size");
   }
 
+  /** Gives the descriptor away: its number, for whoever closes it now. */
+  public int detach() {
+    int n = number.getAndSet(-1);
+    if (n < 0) {
+      throw new IllegalStateException("file descriptor is closed");
+    }
+    return n;
+  }
+
   @Override
   public void close() {
     int n = number.getAndSet(-1);

@@ -147,6 +147,10 @@ final class Libc {
 
   static native int socket(int domain, int type, int protocol);
 
+  static native int connect(int fd, byte[] address, int length);
+
+  static native int setsockopt(int fd, int level, int option, byte[] value, int length);
+
   static native int ioctl(int fd, long request, byte[] argument);
 
   static native int kill(int pid, int signal);
