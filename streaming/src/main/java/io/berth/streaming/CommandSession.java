@@ -76,7 +76,7 @@ final class CommandSession {
     } catch (InterruptedException stopped) {
       Thread.currentThread().interrupt();
       result = new CommandResult.Failed("the session was ended");
-    } catch (RuntimeException mistake) {
+    } catch (RuntimeException | Error mistake) { // whatever it is, the client isn't left waiting
       log.warn("a streaming session failed", mistake);
       result = new CommandResult.Failed(String.valueOf(mistake.getMessage()));
     }
