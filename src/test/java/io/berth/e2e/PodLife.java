@@ -51,7 +51,12 @@ final class PodLife implements AutoCloseable {
   }
 
   String run(PodSandboxConfig pod) throws InterruptedException {
-    var request = RunPodSandboxRequest.newBuilder().setConfig(pod).build();
+    return run(pod, "");
+  }
+
+  String run(PodSandboxConfig pod, String handler) throws InterruptedException {
+    var request =
+        RunPodSandboxRequest.newBuilder().setConfig(pod).setRuntimeHandler(handler).build();
     return again(stub -> stub.runPodSandbox(request).getPodSandboxId());
   }
 

@@ -11,6 +11,7 @@ import io.berth.cri.v1.NamespaceMode;
 import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PodSandboxMetadata;
+import java.nio.file.Path;
 import java.util.List;
 
 /** Pods and containers as a kubelet asks for the ordinary ones; a test changes what it is about. */
@@ -37,6 +38,10 @@ final class Requests {
 
   /** Logs of its containers go to {@link BerthDaemon#logs()}{@code /name}. */
   static PodSandboxConfig.Builder pod(BerthDaemon daemon, String name, NamespaceOption namespaces) {
+    return pod(daemon.logs().resolve(name), name, namespaces);
+  }
+
+  static PodSandboxConfig.Builder pod(Path logs, String name, NamespaceOption namespaces) {
     return PodSandboxConfig.newBuilder()
         .setMetadata(
             PodSandboxMetadata.newBuilder()
@@ -44,7 +49,7 @@ final class Requests {
                 .setNamespace("e2e")
                 .setUid("uid-of-" + name))
         .setHostname(namespaces.getNetwork() == NamespaceMode.POD ? name : "")
-        .setLogDirectory(daemon.logs().resolve(name).toString())
+        .setLogDirectory(logs.toString())
         .setLinux(
             LinuxPodSandboxConfig.newBuilder()
                 .setSecurityContext(

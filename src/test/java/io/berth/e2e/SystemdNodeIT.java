@@ -1,0 +1,377 @@
+package io.berth.e2e;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.berth.admin.v1.DebtsRequest;
+import io.berth.cri.v1.ContainerConfig;
+import io.berth.cri.v1.ContainerState;
+import io.berth.cri.v1.ContainerStatus;
+import io.berth.cri.v1.ContainerStatusRequest;
+import io.berth.cri.v1.HugepageLimit;
+import io.berth.cri.v1.LinuxContainerResources;
+import io.berth.cri.v1.PodSandboxConfig;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInfo;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.TestInstance.Lifecycle;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * A node as most are: Debian's kernel, systemd, cgroup v2, AppArmor, and berthd run by its unit
+ * file. In the machine of {@code ./dev vm-test}.
+ */
+@Tag("vm")
+@TestInstance(Lifecycle.PER_CLASS)
+class SystemdNodeIT {
+  private static final Path CGROUPS = Path.of("/sys/fs/cgroup");
+  private static final String IMAGE = "berth.test/busybox:1";
+  private static final int PIDS = 300;
+
+  private final InstalledBerth berth;
+  private final PodLife life;
+  private final List<String> pods = new ArrayList<>();
+
+  SystemdNodeIT() throws IOException, InterruptedException {
+    berth = install();
+    life = new PodLife(InstalledBerth.SOCKET, () -> InstalledBerth.PATIENCE.toMillis());
+  }
+
+  private static InstalledBerth install() throws IOException, InterruptedException {
+    return InstalledBerth.start(
+        """
+        [containers]
+        pids_limit = %d
+        [runtimes.debian-runc]
+        path = "/usr/sbin/runc"
+        type = "runc"
+        """
+            .formatted(PIDS),
+        Path.of("busybox.tar"),
+        IMAGE);
+  }
+
+  @BeforeAll
+  void thisIsTheMachineMeant() {
+    assertThat(CGROUPS.resolve("cgroup.controllers")).exists();
+    assertThat(Path.of("/run/systemd/system")).isDirectory();
+  }
+
+  @AfterEach
+  void nothingIsLeftOfThePods(TestInfo test) throws Exception {
+    try {
+      for (String pod : pods) {
+        life.stopPod(pod);
+        life.removePod(pod);
+      }
+      Await.until("no debts", InstalledBerth.PATIENCE, () -> debts().isEmpty());
+      Await.until("no units left", InstalledBerth.PATIENCE, () -> units().isEmpty());
+    } catch (AssertionError left) {
+      throw new AssertionError(
+          test.getDisplayName() + " leaves " + units() + debts() + berth.log(), left);
+    } finally {
+      pods.clear();
+    }
+  }
+
+  @AfterAll
+  void end() throws InterruptedException {
+    life.close();
+    berth.systemd("stop");
+  }
+
+  private static List<String> units() throws InterruptedException {
+    return InstalledBerth.systemctl(
+            "list-units", "--all", "--plain", "--no-legend", "berth-*", "node-*.slice")
+        .lines()
+        .toList();
+  }
+
+  private static List<String> debts() {
+    try (var client = new CriClient(InstalledBerth.SOCKET)) {
+      return client.admin().debts(DebtsRequest.getDefaultInstance()).getDebtsList().stream()
+          .map(Object::toString)
+          .toList();
+    }
+  }
+
+  private static PodSandboxConfig.Builder pod(String name) {
+    return Requests.pod(InstalledBerth.LOGS.resolve(name), name, Requests.ORDINARY);
+  }
+
+  private static PodSandboxConfig inSlice(String name, String path) {
+    PodSandboxConfig.Builder pod = pod(name);
+    pod.getLinuxBuilder().setCgroupParent(path);
+    return pod.build();
+  }
+
+  private String run(PodSandboxConfig pod, String handler) throws InterruptedException {
+    String id = life.run(pod, handler);
+    pods.add(id);
+    return id;
+  }
+
+  private static ContainerConfig container(String name, LinuxContainerResources resources) {
+    return container(name, Requests.SLEEP, resources);
+  }
+
+  private static ContainerConfig container(
+      String name, List<String> command, LinuxContainerResources resources) {
+    ContainerConfig.Builder container = Requests.container(name, IMAGE, command);
+    container.getLinuxBuilder().setResources(resources);
+    return container.build();
+  }
+
+  private String started(String podId, PodSandboxConfig pod, ContainerConfig container)
+      throws InterruptedException {
+    String id = life.create(podId, pod, container);
+    life.start(id);
+    return id;
+  }
+
+  private static long pid(String container) throws IOException {
+    try (var client = new CriClient(InstalledBerth.SOCKET)) {
+      String info =
+          client
+              .runtime()
+              .containerStatus(
+                  ContainerStatusRequest.newBuilder()
+                      .setContainerId(container)
+                      .setVerbose(true)
+                      .build())
+              .getInfoOrThrow("info");
+      return JsonMapper.builder().build().readTree(info).get("pid").asLong();
+    }
+  }
+
+  private static String cgroupOf(long pid) throws IOException {
+    return Files.readString(Path.of("/proc/" + pid + "/cgroup")).strip().replace("0::", "");
+  }
+
+  private static long conmon(String container) throws IOException {
+    return Long.parseLong(
+        Files.readString(Path.of("/run/berth/containers", container, "conmon.pid")).strip());
+  }
+
+  private ContainerStatus ended(String id) throws InterruptedException {
+    Await.until(
+        "end of " + id,
+        InstalledBerth.PATIENCE,
+        () -> life.status(id).getState() == ContainerState.CONTAINER_EXITED);
+    return life.status(id);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"runc", "debian-runc", "crun"})
+  void aPodLivesInItsSliceAndLeavesNothing(String handler) throws Exception {
+    PodSandboxConfig pod =
+        inSlice("life-" + handler, "/node.slice/node-burstable.slice/node-burstable-pod1.slice");
+    String podId = run(pod, handler);
+    String id = started(podId, pod, container("c", LinuxContainerResources.getDefaultInstance()));
+
+    assertThat(cgroupOf(pid(id)))
+        .isEqualTo(
+            "/node.slice/node-burstable.slice/node-burstable-pod1.slice/berth-" + id + ".scope");
+    assertThat(InstalledBerth.property("berth-" + id + ".scope", "Slice"))
+        .isEqualTo("node-burstable-pod1.slice");
+    assertThat(cgroupOf(conmon(id))).isEqualTo("/system.slice/berthd.service");
+    assertThat(life.exec(id, "cat", "/proc/self/cgroup")).isEqualTo("0::/\n");
+    assertThat(life.exec(id, "sh", "-c", "ip -o -4 address show eth0")).contains("10.92.8.");
+    assertThat(life.exec(id, "cat", "/sys/fs/cgroup/pids.max")).isEqualTo(PIDS + "\n");
+
+    life.stop(id, 30);
+    ContainerStatus status = ended(id);
+    assertThat(status.getExitCode()).isZero();
+    assertThat(status.getReason()).isEqualTo("Completed");
+    life.remove(id);
+    assertThat(units()).noneMatch(unit -> unit.contains(id));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"runc", "crun"})
+  void resourcesAreWhatTheContainerSees(String handler) throws Exception {
+    PodSandboxConfig pod = pod("resources-" + handler).build();
+    String podId = run(pod, handler);
+    String id =
+        started(
+            podId,
+            pod,
+            container(
+                "c",
+                LinuxContainerResources.newBuilder()
+                    .setCpuPeriod(50_000)
+                    .setCpuQuota(20_000)
+                    .setCpuShares(512)
+                    .setCpusetCpus("1")
+                    .setCpusetMems("0")
+                    .setMemoryLimitInBytes(96 << 20)
+                    .setMemorySwapLimitInBytes(128 << 20)
+                    .setOomScoreAdj(-500)
+                    .addHugepageLimits(
+                        HugepageLimit.newBuilder().setPageSize("2MB").setLimit(4 << 20))
+                    .putUnified("memory.high", Integer.toString(64 << 20))
+                    .putUnified("memory.oom.group", "1")
+                    .build()));
+    assertThat(cgroupOf(pid(id)))
+        .isEqualTo("/berth.slice/berth-" + podId + ".slice/berth-" + id + ".scope");
+    for (var file :
+        Map.of(
+                "cpu.max",
+                "20000 50000",
+                "cpuset.cpus",
+                "1",
+                "cpuset.mems",
+                "0",
+                "memory.max",
+                Integer.toString(96 << 20),
+                "memory.swap.max",
+                Integer.toString(32 << 20),
+                "hugetlb.2MB.max",
+                Integer.toString(4 << 20),
+                "memory.high",
+                Integer.toString(64 << 20),
+                "memory.oom.group",
+                "1")
+            .entrySet()) {
+      assertThat(life.exec(id, "cat", "/sys/fs/cgroup/" + file.getKey()).strip())
+          .as(file.getKey())
+          .isEqualTo(file.getValue());
+    }
+    // Runtimes map shares to weights differently; half of the default stays below the default.
+    assertThat(Integer.parseInt(life.exec(id, "cat", "/sys/fs/cgroup/cpu.weight").strip()))
+        .isBetween(1, 99);
+    assertThat(life.exec(id, "cat", "/proc/1/oom_score_adj")).isEqualTo("-500\n");
+    assertThat(life.exec(id, "grep", "Cpus_allowed_list", "/proc/1/status")).contains("\t1\n");
+  }
+
+  @Test
+  void withoutASwapLimitNothingIsSwapped() throws Exception {
+    PodSandboxConfig pod = pod("no-swap").build();
+    String podId = run(pod, "runc");
+    String id =
+        started(
+            podId,
+            pod,
+            container(
+                "c", LinuxContainerResources.newBuilder().setMemoryLimitInBytes(64 << 20).build()));
+    assertThat(life.exec(id, "cat", "/sys/fs/cgroup/memory.swap.max")).isEqualTo("0\n");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"tail /dev/zero", "tail /dev/zero; sleep 1; exit 3"})
+  void whoeverOfAContainerIsKilledForMemoryItIsSaid(String script) throws Exception {
+    PodSandboxConfig pod = pod("oom").build();
+    String podId = run(pod, "runc");
+    String id =
+        started(
+            podId,
+            pod,
+            container(
+                "c",
+                List.of("sh", "-c", script),
+                LinuxContainerResources.newBuilder().setMemoryLimitInBytes(24 << 20).build()));
+    assertThat(ended(id).getReason()).isEqualTo("OOMKilled");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"runc", "crun"})
+  void podsOfTenMegabytesStartAsMonitorAndRuntimeAreNotCharged(String handler) throws Exception {
+    String slice = "node-small" + handler + ".slice";
+    InstalledBerth.systemctl("start", slice);
+    InstalledBerth.systemctl("set-property", "--runtime", slice, "MemoryMax=10M");
+    try {
+      PodSandboxConfig pod = inSlice("small-" + handler, "/node.slice/" + slice);
+      String podId = run(pod, handler);
+      LinuxContainerResources small =
+          LinuxContainerResources.newBuilder().setMemoryLimitInBytes(10 << 20).build();
+      for (int i = 0; i < 5; i++) {
+        String id = started(podId, pod, container("c" + i, small));
+        assertThat(life.exec(id, "echo", "alive")).isEqualTo("alive\n");
+        life.stop(id, 30);
+        life.remove(id);
+      }
+      // As the kubelet, which made it, does.
+      life.stopPod(podId);
+      assertThat(InstalledBerth.property(slice, "ActiveState")).isEqualTo("active");
+    } finally {
+      InstalledBerth.systemctl("revert", slice);
+      InstalledBerth.systemctl("stop", slice, "node.slice");
+    }
+  }
+
+  @Test
+  void containersOutliveTheServiceHoweverItEnds() throws Exception {
+    PodSandboxConfig pod = pod("outlives").build();
+    String podId = run(pod, "runc");
+    LinuxContainerResources none = LinuxContainerResources.getDefaultInstance();
+    String lasting = started(podId, pod, container("lasting", none));
+    String ending =
+        started(
+            podId,
+            pod,
+            container(
+                "ending", List.of("sh", "-c", "trap 'exit 42' TERM; sleep 3600 & wait"), none));
+    long process = pid(lasting);
+    long first = berth.pid();
+
+    berth.systemd("restart");
+    assertThat(berth.pid()).isNotEqualTo(first);
+    assertThat(pid(lasting)).isEqualTo(process);
+    assertThat(life.exec(lasting, "echo", "alive")).isEqualTo("alive\n");
+
+    long second = berth.pid();
+    var _ = Commands.run(List.of("/bin/sh", "-c", "kill -9 " + second));
+    Await.until(
+        "systemd starts it again",
+        InstalledBerth.PATIENCE,
+        () -> berth.pid() != second && berth.pid() != 0);
+    berth.awaitServing();
+    assertThat(pid(lasting)).isEqualTo(process);
+
+    long end = pid(ending);
+    berth.systemd("stop");
+    assertThat(ProcessHandle.of(process)).isPresent();
+    var _ = Commands.run(List.of("/bin/sh", "-c", "kill -TERM " + end));
+    Await.until("its end", InstalledBerth.PATIENCE, () -> ProcessHandle.of(end).isEmpty());
+    berth.systemd("start");
+    assertThat(life.status(ending).getState()).isEqualTo(ContainerState.CONTAINER_EXITED);
+    assertThat(life.status(ending).getExitCode()).isEqualTo(42);
+    assertThat(life.exec(lasting, "echo", "alive")).isEqualTo("alive\n");
+  }
+
+  @Test
+  void aParentInTheFormOfTheOtherDriverIsRefused() {
+    assertThatThrownBy(() -> run(inSlice("wrong", "/kubepods/burstable/pod1"), "runc"))
+        .isInstanceOfSatisfying(
+            StatusRuntimeException.class,
+            e -> {
+              assertThat(e.getStatus().getCode()).isEqualTo(Status.Code.INVALID_ARGUMENT);
+              assertThat(e.getMessage()).contains("doesn't end in .slice", "cgroupDriver");
+            });
+  }
+
+  @Test
+  void doctorFindsWhatThisMachineHas() throws Exception {
+    String findings = InstalledBerth.berth("doctor");
+    System.out.println(findings);
+    assertThat(findings)
+        .contains("version 2, driver systemd")
+        .contains("cpu, cpuset, memory and pids")
+        .contains("may be lowered to -1000")
+        .contains("layers are passed in one mount(2) call");
+  }
+}
