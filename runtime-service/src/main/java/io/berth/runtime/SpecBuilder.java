@@ -1,5 +1,7 @@
 package io.berth.runtime;
 
+import io.berth.linux.CgroupDriver;
+import io.berth.linux.MountInfo;
 import io.berth.linux.Mounts;
 import io.berth.oci.ImageConfig;
 import io.berth.oci.RuntimeSpec;
@@ -18,6 +20,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
@@ -114,11 +117,16 @@ final class SpecBuilder {
    * @throws ContainerException INVALID or UNSUPPORTED
    */
   RuntimeSpec build(Request request) {
+    return build(request, Mounts::table);
+  }
+
+  /** As seen on a machine with these mounts. */
+  RuntimeSpec build(Request request, Supplier<List<MountInfo>> mountTable) {
     refuseUnsupported(request);
     ContainerConfig.Security security = request.config().security();
     RuntimeSpec.Capabilities capabilities =
         Capabilities.granted(security, request.host().capabilities(), request::invalid);
-    ContainerMounts.Plan mounts = ContainerMounts.plan(request, Mounts::table);
+    ContainerMounts.Plan mounts = ContainerMounts.plan(request, mountTable);
     ContainerDevices.Plan devices = ContainerDevices.plan(request);
     return new RuntimeSpec(
         RuntimeSpec.VERSION,
@@ -440,6 +448,10 @@ final class SpecBuilder {
       });
     }
     // Last: nobody else says what these are.
+    if (sandbox.cgroup().driver() == CgroupDriver.SYSTEMD) {
+      // crun would put the container one level below its scope, where the limits aren't seen.
+      annotations.put("run.oci.systemd.subgroup", "");
+    }
     annotations.put(ANNOTATION + "container-type", "container");
     annotations.put(ANNOTATION + "container-name", config.name());
     annotations.put(
