@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * Whole specifications of pods as they are met, reviewed as text in {@code
+ * Whole specifications of pods as they are met, kept as readable text in {@code
  * src/test/resources/io/berth/runtime/spec}. To write the files anew: {@code mvn test
  * -Dtest=GoldenSpecsTest -Dberth.goldens=write}, then read the difference.
  */
@@ -221,8 +221,7 @@ class GoldenSpecsTest {
   void burstablePod() throws IOException {
     ordinaryPaths();
     pod.resources =
-        new LinuxResources(
-            100_000, 50_000, 256, 256 << 20, 0, 998, "", "", Map.of(), Map.of());
+        new LinuxResources(100_000, 50_000, 256, 256 << 20, 0, 998, "", "", Map.of(), Map.of());
     assertGolden("burstable");
   }
 
@@ -261,10 +260,7 @@ class GoldenSpecsTest {
     pod.privilegedPod = true;
     pod.mounts.add(
         RequestFixture.mount(
-            existing("kubelet").toString(),
-            "/var/lib/kubelet",
-            false,
-            Propagation.BIDIRECTIONAL));
+            existing("kubelet").toString(), "/var/lib/kubelet", false, Propagation.BIDIRECTIONAL));
     assertGolden("storage-driver");
   }
 

@@ -4,10 +4,7 @@ import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.berth.linux.MountInfo;
-import io.berth.oci.Json;
 import io.berth.oci.RuntimeSpec;
 import io.berth.runtime.ContainerConfig.Device;
 import io.berth.runtime.ContainerConfig.Mount;
