@@ -31,6 +31,30 @@ public final class Fd implements AutoCloseable {
     return new Fd[] {new Fd(ends[0]), new Fd(ends[1])};
   }
 
+  /**
+   * A folder as a place for names, without the right to read it: for paths that may be too long.
+   */
+  @MustBeClosed
+  public static Fd openFolder(Path path) {
+    return new Fd(
+        Libc.check(
+            Libc.open(Libc.path(path), Libc.O_PATH | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0),
+            "open " + path));
+  }
+
+  /** Another descriptor of the same open file, close-on-exec. */
+  public Fd duplicate() {
+    return new Fd(Libc.check(Libc.fcntl(number(), Libc.F_DUPFD_CLOEXEC, 0), "duplicate " + this));
+  }
+
+  /**
+   * Reads and writes fail with EAGAIN instead of waiting; of the open file, so also in duplicates.
+   */
+  void makeNonBlocking() {
+    Libc.check(
+        Libc.fcntl(number(), 4 /* F_SETFL */, Libc.O_NONBLOCK), "set " + this + " non-blocking");
+  }
+
   public int number() {
     int n = number.get();
     if (n < 0) {

@@ -74,7 +74,11 @@ final class Libc {
 
   static native long read(int fd, byte[] buffer, long count);
 
+  static native long read(int fd, Pointer buffer, long count);
+
   static native long write(int fd, byte[] buffer, long count);
+
+  static native long write(int fd, Pointer buffer, long count);
 
   /** With a direct buffer, from its very beginning: no copy. */
   static native long write(int fd, java.nio.Buffer buffer, long count);
@@ -151,9 +155,24 @@ final class Libc {
 
   static native int setsockopt(int fd, int level, int option, byte[] value, int length);
 
+  static native int bind(int socket, byte[] address, int length);
+
+  static native int listen(int socket, int backlog);
+
+  static native int accept4(
+      int socket, @Nullable Pointer address, @Nullable Pointer length, int flags);
+
+  static native int shutdown(int socket, int how);
+
+  static native long recvmsg(int socket, Pointer message, int flags);
+
   static native int ioctl(int fd, long request, byte[] argument);
 
   static native int kill(int pid, int signal);
+
+  static native int prctl(int option, long a, long b, long c, long d);
+
+  static native int waitid(int kind, int id, Pointer info, int options);
 
   static native int waitpid(int pid, IntByReference status, int options);
 

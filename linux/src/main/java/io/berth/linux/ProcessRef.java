@@ -65,6 +65,7 @@ public record ProcessRef(int pid, long startTicks) {
               () -> {
                 Reactor.get().forget(fd);
                 fd.close();
+                Orphans.reap(pid);
                 Thread.ofVirtual().name("exit of " + pid).start(action);
               });
     } catch (ErrnoException e) {

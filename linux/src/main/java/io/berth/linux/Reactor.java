@@ -15,8 +15,11 @@ import org.slf4j.LoggerFactory;
  */
 final class Reactor {
   static final int IN = 1;
+  static final int OUT = 4;
   private static final int EPOLL_CTL_ADD = 1;
   private static final int EPOLL_CTL_DEL = 2;
+  private static final int EPOLL_CTL_MOD = 3;
+  private static final int ONE_SHOT = 1 << 30;
   private static final int BATCH = 64;
   // struct epoll_event is packed on x86-64 only: 4 bytes of events, then 8 of data.
   private static final boolean PACKED = System.getProperty("os.arch", "").equals("amd64");
@@ -33,7 +36,7 @@ final class Reactor {
    * @param serial tells this watch from an earlier one of the same descriptor number, of which
    *     events may still be on their way
    */
-  private record Watch(int serial, Runnable onReadable) {}
+  private record Watch(int serial, Runnable callback) {}
 
   private static final class Holder {
     static final Reactor INSTANCE = new Reactor();
@@ -55,8 +58,23 @@ final class Reactor {
     int number = fd.number();
     Watch watch = new Watch(serial.incrementAndGet(), onReadable);
     watches.put(number, watch);
-    try (Memory event = event(number, watch.serial())) {
-      Libc.check(Libc.epoll_ctl(epoll, EPOLL_CTL_ADD, number, event), "watch descriptor " + number);
+    control(EPOLL_CTL_ADD, number, IN, watch);
+  }
+
+  /**
+   * Calls {@code onReady} once, when the descriptor is ready for {@code events}, has hung up or
+   * failed. To be armed again for the next time, and forgotten in the end.
+   */
+  void arm(Fd fd, int events, Runnable onReady) {
+    int number = fd.number();
+    Watch watch = new Watch(serial.incrementAndGet(), onReady);
+    int operation = watches.put(number, watch) == null ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    control(operation, number, events | ONE_SHOT, watch);
+  }
+
+  private void control(int operation, int number, int events, Watch watch) {
+    try (Memory event = event(number, events, watch.serial())) {
+      Libc.check(Libc.epoll_ctl(epoll, operation, number, event), "watch descriptor " + number);
     } catch (ErrnoException e) {
       watches.remove(number);
       throw e;
@@ -70,16 +88,16 @@ final class Reactor {
   void forget(Fd fd) {
     int number = fd.number();
     watches.remove(number);
-    try (Memory event = event(number, 0)) {
+    try (Memory event = event(number, 0, 0)) {
       Libc.check(
           Libc.epoll_ctl(epoll, EPOLL_CTL_DEL, number, event),
           "stop watching descriptor " + number);
     }
   }
 
-  private static Memory event(int number, int serial) {
+  private static Memory event(int number, int events, int serial) {
     Memory event = new Memory(EVENT_SIZE);
-    event.setInt(0, IN);
+    event.setInt(0, events);
     event.setInt(DATA_OFFSET, number);
     event.setInt(DATA_OFFSET + 4, serial);
     return event;
@@ -102,7 +120,7 @@ final class Reactor {
           // The watch may have ended since, and its number may be another file's by now.
           if (watch != null && watch.serial() == events.getInt(data + 4)) {
             try {
-              watch.onReadable().run();
+              watch.callback().run();
             } catch (Throwable e) { // without this thread the whole daemon would stand still
               log.error("callback of the event loop failed", e);
             }

@@ -13,7 +13,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -33,6 +35,9 @@ public final class Subprocess {
   private static final int WNOHANG = 1;
   private static final int F_GETPIPE_SZ = 1032;
   private static final Duration KILL_GRACE = Duration.ofSeconds(2);
+
+  /** Children whose exit codes somebody waits for, by number: nobody else may reap them. */
+  static final Set<Integer> AWAITED = ConcurrentHashMap.newKeySet();
 
   private final int pid;
   private final String name;
@@ -65,10 +70,19 @@ public final class Subprocess {
 
   /** Collects one stream on the event loop. */
   private static final class Capture {
+    /** Of a stream that isn't ours to read. */
+    static final Capture NONE = new Capture();
+
     final Fd fd;
     final int limit;
     final ByteArrayOutputStream bytes = new ByteArrayOutputStream(512);
     boolean open = true;
+
+    private Capture() {
+      fd = new Fd(-1);
+      limit = 0;
+      open = false;
+    }
 
     Capture(Fd fd, int limit) {
       this.fd = fd;
@@ -121,6 +135,9 @@ public final class Subprocess {
     private byte[] input = new byte[0];
     private int outputLimit = 1 << 20;
     private final List<Passed> passed = new ArrayList<>();
+    private @Nullable Fd stdin;
+    private @Nullable Fd stdout;
+    private @Nullable Fd stderr;
 
     private record Passed(Fd fd, int number) {}
 
@@ -142,6 +159,17 @@ public final class Subprocess {
     /** What the child reads from standard input; without it the input is empty. */
     public Builder input(byte[] stdin) {
       input = stdin.clone();
+      return this;
+    }
+
+    /**
+     * What the child gets as its three streams, instead of the input and of the output that is
+     * collected. The caller keeps and closes its own.
+     */
+    public Builder streams(Fd in, Fd out, Fd err) {
+      stdin = in;
+      stdout = out;
+      stderr = err;
       return this;
     }
 
@@ -169,10 +197,12 @@ public final class Subprocess {
       List<Fd> kept = new ArrayList<>(); // of the process, once it is watched
       int pid = -1;
       boolean watched = false;
-      try (Fd stdin = input()) {
-        Fd stdout = pipe(kept, ours);
-        Fd stderr = pipe(kept, ours);
-        pid = spawn(stdin, stdout, stderr, ours);
+      try (Fd collected = input()) {
+        Fd in = stdin != null ? stdin : collected;
+        Fd out = stdout != null ? stdout : pipe(kept, ours);
+        Fd err = stderr != null ? stderr : pipe(kept, ours);
+        pid = spawn(in, out, err, ours);
+        AWAITED.add(pid);
         kept.add(
             new Fd(
                 (int)
@@ -183,9 +213,11 @@ public final class Subprocess {
             new Subprocess(
                 pid,
                 argv.getFirst(),
-                kept.get(2),
-                new Capture(kept.get(0), outputLimit),
-                new Capture(kept.get(1), outputLimit));
+                kept.getLast(),
+                stdout != null ? Capture.NONE : new Capture(kept.get(0), outputLimit),
+                stderr != null
+                    ? Capture.NONE
+                    : new Capture(kept.get(kept.size() - 2), outputLimit));
         process.watch();
         watched = true;
         return process;
@@ -196,6 +228,7 @@ public final class Subprocess {
           if (pid > 0) { // nobody would ever reap it
             var _ = Libc.kill(-pid, SIGKILL);
             var _ = Libc.waitpid(pid, new IntByReference(), 0);
+            AWAITED.remove(pid);
           }
         }
       }
@@ -205,9 +238,7 @@ public final class Subprocess {
       Fd[] ends = Fd.pipe();
       readEnds.add(ends[0]);
       writeEnds.add(ends[1]);
-      Libc.check(
-          Libc.fcntl(ends[0].number(), 4 /* F_SETFL */, Libc.O_NONBLOCK),
-          "set " + ends[0] + " non-blocking");
+      ends[0].makeNonBlocking();
       return ends[1];
     }
 
@@ -355,8 +386,11 @@ public final class Subprocess {
 
   private void watch() {
     Reactor reactor = Reactor.get();
-    reactor.watch(out.fd, out::drain);
-    reactor.watch(err.fd, err::drain);
+    for (Capture capture : List.of(out, err)) {
+      if (capture.open) {
+        reactor.watch(capture.fd, capture::drain);
+      }
+    }
     reactor.watch(pidFd, this::exited);
   }
 
@@ -372,21 +406,25 @@ public final class Subprocess {
       }
       reaped = true;
     }
+    AWAITED.remove(pid);
     Reactor.get().forget(pidFd);
     pidFd.close();
     out.drain();
     err.drain();
     out.close();
     err.close();
-    int s = status.getValue();
-    int code = (s & 0x7f) == 0 ? (s >> 8) & 0xff : 128 + (s & 0x7f);
     done.complete(
         new Result(
-            code,
+            exitCode(status.getValue()),
             out.bytes.toByteArray(),
             err.bytes.toByteArray(),
             false,
             Duration.ofNanos(System.nanoTime() - startedNanos)));
+  }
+
+  /** Of a status of wait(2): 128 + signal when a signal ended the process. */
+  static int exitCode(int status) {
+    return (status & 0x7f) == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f);
   }
 
   public int pid() {

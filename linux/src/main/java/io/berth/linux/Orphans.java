@@ -1,0 +1,81 @@
+package io.berth.linux;
+
+import com.sun.jna.Memory;
+import com.sun.jna.ptr.IntByReference;
+import java.time.Duration;
+
+/**
+ * Makes this process the one to which orphaned descendants fall, as conmon is for a container:
+ * PR_SET_CHILD_SUBREAPER of prctl(2). An OCI runtime that has started a command in a container and
+ * ended leaves it to us, and we get its exit code ({@link AdoptedProcess}).
+ *
+ * <p>The price is that every other orphan comes here too, such as conmon itself, and has to be
+ * reaped. Those that are watched are reaped at once ({@link ProcessRef#onExit}), any other after
+ * some seconds.
+ */
+final class Orphans {
+  private static final int PR_SET_CHILD_SUBREAPER = 36;
+  private static final int P_ALL = 0;
+  private static final int WNOHANG = 1;
+  private static final int WEXITED = 4;
+  private static final int WNOWAIT = 0x01000000;
+  private static final int SI_PID = 16; // in siginfo_t of 64-bit machines
+  private static final Duration SWEEP = Duration.ofSeconds(5);
+
+  private static final class Holder {
+    static final boolean ADOPTING = begin();
+
+    private static boolean begin() {
+      Libc.check(Libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "become the parent of orphans");
+      Thread.ofVirtual().name("orphans").start(Orphans::sweep);
+      return true;
+    }
+  }
+
+  private Orphans() {}
+
+  /** From now on orphans come to this process. */
+  static void adopt() {
+    if (!Holder.ADOPTING) {
+      throw new IllegalStateException("orphans go elsewhere");
+    }
+  }
+
+  /** Lets a dead child go, if it is one and nobody waits for its exit code. */
+  static void reap(int pid) {
+    if (!Subprocess.AWAITED.contains(pid)) {
+      var _ = Libc.waitpid(pid, new IntByReference(), WNOHANG);
+    }
+  }
+
+  /**
+   * A dead child that is found twice, seconds apart, is nobody's: whoever awaits one is told by its
+   * pidfd at once. While it is unreaped its number can't become another process's.
+   */
+  private static void sweep() {
+    int seen = 0;
+    try {
+      while (true) {
+        Thread.sleep(SWEEP);
+        int dead = anyDead();
+        if (dead != 0 && dead == seen) {
+          reap(dead);
+          dead = anyDead();
+        }
+        seen = dead;
+      }
+    } catch (InterruptedException e) {
+      // the process ends
+    }
+  }
+
+  /** The number of a dead child, which stays unreaped; 0 when there is none. */
+  private static int anyDead() {
+    try (Memory info = new Memory(128)) {
+      info.clear();
+      return Libc.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) == 0
+          ? info.getInt(SI_PID)
+          : 0;
+    }
+  }
+}
