@@ -74,6 +74,7 @@ public final class ContainerRuntime implements AutoCloseable {
     recovery =
         new ContainerRecovery(
             layout, store, sandboxes, handlers, teardown, exits, pods, debts, bootId);
+    ExecLauncher launcher = new ExecLauncher(layout, handlers, cgroups);
     service =
         new RuntimeGrpcService(
             info,
@@ -82,7 +83,7 @@ public final class ContainerRuntime implements AutoCloseable {
             pods,
             creator,
             manager,
-            new ExecSync(settings, store, handlers, cgroups),
+            new ExecSync(settings, store, launcher),
             new StatsReader(cgroups, snapshotter),
             networks,
             handlers,

@@ -209,23 +209,29 @@ public final class OciRuntime {
   }
 
   /**
-   * Begins a process in a running container, with the daemon as its reader.
+   * Begins a process in a running container and leaves it to the daemon: the call ends when the
+   * process has begun, and its number is in the pid file then.
    *
    * @param processSpec file with the OCI process object
-   * @param pidFile where the runtime writes the process's number
+   * @param console where the runtime delivers the terminal, if the process object wants one
    */
-  Subprocess exec(ContainerId id, Path processSpec, Path pidFile, int outputLimit) {
+  Subprocess exec(
+      ContainerId id, Path processSpec, Path pidFile, @Nullable Path console, ExecStreams streams) {
     List<String> argv =
         command(
             List.of(
                 "exec",
+                "--detach",
                 "--process",
                 processSpec.toString(),
                 "--pid-file",
-                pidFile.toString(),
-                id.value()));
+                pidFile.toString()));
+    if (console != null) {
+      argv.addAll(List.of("--console-socket", console.toString()));
+    }
+    argv.add(id.value());
     try {
-      return Subprocess.command(argv).environment(environment).outputLimit(outputLimit).start();
+      return streams.given(Subprocess.command(argv).environment(environment)).start();
     } catch (ErrnoException e) {
       throw failed("execute in container " + id, e.getMessage());
     }

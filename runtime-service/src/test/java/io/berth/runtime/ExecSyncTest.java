@@ -21,7 +21,10 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The runtime is a script that behaves as runc's exec does, and the cgroup tree a folder. */
+/**
+ * The runtime is a script that behaves as runc's detached exec does: it leaves the command behind,
+ * writes its number and ends. The cgroup tree is a folder.
+ */
 class ExecSyncTest {
   private static final ContainerId ID = Containers.id("aa");
   private static final List<String> COMMAND = List.of("/bin/prog", "arg");
@@ -71,6 +74,12 @@ class ExecSyncTest {
     return new RequestFixture().request();
   }
 
+  /** A runtime that begins this command; $spec is the text of what it was given. */
+  private ExecSync command(String script) throws IOException {
+    return exec(
+        "spec=$(cat $spec)\nprogram() {\n" + script + "\n}\nprogram </dev/null &\necho $! >$pidfile\n");
+  }
+
   private ExecSync exec(String script) throws IOException {
     Files.writeString(program, ARGUMENTS + script);
     store.update(ID, c -> c.state() == ContainerState.STARTING ? c.started(1) : null);
@@ -90,8 +99,10 @@ class ExecSyncTest {
             LIMIT,
             0),
         store,
-        new RuntimeHandlers("fake", List.of(runtime)),
-        Cgroups.detect(folder.resolve("cgroup")));
+        new ExecLauncher(
+            new ContainerLayout(state, folder),
+            new RuntimeHandlers("fake", List.of(runtime)),
+            Cgroups.detect(folder.resolve("cgroup"))));
   }
 
   private static String text(byte[] bytes) {
@@ -107,7 +118,7 @@ class ExecSyncTest {
   @Test
   void exitCodeAndBothStreamsAreTheCommands() throws Exception {
     ExecSync.Output output =
-        exec("echo $$ >$pidfile; grep -o '/bin/prog' $spec; echo problem >&2; exit 7")
+        command("echo \"$spec\" | grep -o '/bin/prog'; echo problem >&2; exit 7")
             .run(ID.value(), COMMAND, Duration.ofSeconds(20));
     assertThat(output.exitCode()).isEqualTo(7);
     assertThat(text(output.stdout())).isEqualTo("/bin/prog\n");
@@ -118,7 +129,7 @@ class ExecSyncTest {
   @Test
   void commandIsTheContainersOwnProcessWithOtherArguments() throws Exception {
     Path copy = folder.resolve("copy");
-    var _ = exec("echo $$ >$pidfile; cp $spec " + copy).run(ID.value(), COMMAND, Duration.ZERO);
+    var _ = exec("cp $spec " + copy + "; sleep 0 & echo $! >$pidfile").run(ID.value(), COMMAND, Duration.ZERO);
     var sent = Json.MAPPER.readTree(copy.toFile());
     var own =
         Json.MAPPER
@@ -144,17 +155,34 @@ class ExecSyncTest {
   @Test
   void bothStreamsTogetherStayWithinTheLimit() throws Exception {
     ExecSync.Output output =
-        exec("echo $$ >$pidfile; head -c 700 /dev/zero; head -c 700 /dev/zero >&2")
+        command("head -c 700 /dev/zero; head -c 700 /dev/zero >&2")
             .run(ID.value(), COMMAND, Duration.ZERO);
     assertThat(output.stdout()).hasSize(700);
     assertThat(output.stderr()).hasSize(300);
 
     output =
-        exec("echo $$ >$pidfile; head -c 5000000 /dev/zero; head -c 700 /dev/zero >&2")
+        command("head -c 5000000 /dev/zero; head -c 700 /dev/zero >&2")
             .run(ID.value(), COMMAND, Duration.ZERO);
     assertThat(output.exitCode()).isZero();
     assertThat(output.stdout()).hasSize(LIMIT);
     assertThat(output.stderr()).isEmpty();
+  }
+
+  @Test
+  void childInTheBackgroundThatHoldsThePipesHoldsUpNothing() throws Exception {
+    Path child = folder.resolve("child");
+    ExecSync.Output output =
+        command("sleep 1000 & echo $! >" + child + "; seq 1 5000; exit 3")
+            .run(ID.value(), COMMAND, Duration.ZERO);
+    ProcessRef left =
+        ProcessRef.of(Integer.parseInt(Files.readString(child).strip())).orElseThrow();
+    try {
+      assertThat(output.exitCode()).isEqualTo(3);
+      assertThat(text(output.stdout()).lines()).hasSize(5000).endsWith("5000");
+      assertThat(left.isAlive()).as("what was left in the background").isTrue();
+    } finally {
+      left.signal(9);
+    }
   }
 
   @Test
@@ -168,12 +196,12 @@ class ExecSyncTest {
     assertNoFilesAreLeft();
   }
 
-  /** The command is a session of its own, beside the runtime, which waits for it. */
+  /** The command is a session of its own. */
   private String hanging(Path started) {
     return """
     setsid sh -c 'echo $$ >%2$s/cgroup.procs; sleep 100 & echo $! >>%2$s/cgroup.procs; \
-    echo $$ >'$pidfile'; touch %1$s; wait' &
-    wait
+    echo $$ >'$pidfile'; touch %1$s; wait' </dev/null &
+    while [ ! -e %1$s ]; do sleep 0.01; done
     """
         .formatted(started, cgroup);
   }
