@@ -56,7 +56,10 @@ public final class FdReader implements AutoCloseable {
         }
         case Errno.EINTR -> {}
         case Errno.EAGAIN -> {
-          if (ending) {
+          if (ending) { // set since this read, perhaps, and more written before that
+            if (remaining < 0) {
+              continue;
+            }
             return -1;
           }
           Reactor.get().arm(fd, Reactor.IN, wake::release);

@@ -2,7 +2,13 @@ package io.berth.linux;
 
 import com.sun.jna.Memory;
 import com.sun.jna.ptr.IntByReference;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * Makes this process the one to which orphaned descendants fall, as conmon is for a container:
@@ -53,15 +59,12 @@ final class Orphans {
    * pidfd at once. While it is unreaped its number can't become another process's.
    */
   private static void sweep() {
-    int seen = 0;
+    Set<Integer> seen = Set.of();
     try {
       while (true) {
         Thread.sleep(SWEEP);
-        int dead = anyDead();
-        if (dead != 0 && dead == seen) {
-          reap(dead);
-          dead = anyDead();
-        }
+        Set<Integer> dead = isAnyDead() ? dead() : Set.of();
+        dead.stream().filter(seen::contains).forEach(Orphans::reap);
         seen = dead;
       }
     } catch (InterruptedException e) {
@@ -69,13 +72,32 @@ final class Orphans {
     }
   }
 
-  /** The number of a dead child, which stays unreaped; 0 when there is none. */
-  private static int anyDead() {
+  /** Whether any child is dead and unreaped: the usual answer is no, and costs one call. */
+  private static boolean isAnyDead() {
     try (Memory info = new Memory(128)) {
       info.clear();
       return Libc.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) == 0
-          ? info.getInt(SI_PID)
-          : 0;
+          && info.getInt(SI_PID) != 0;
+    }
+  }
+
+  private static Set<Integer> dead() {
+    return ProcessHandle.current()
+        .children()
+        .map(child -> (int) child.pid())
+        .filter(Orphans::isDead)
+        .collect(Collectors.toSet());
+  }
+
+  /** The field after the name in /proc/PID/stat. */
+  private static boolean isDead(int pid) {
+    try {
+      String line =
+          new String(
+              Files.readAllBytes(Path.of("/proc/" + pid + "/stat")), StandardCharsets.ISO_8859_1);
+      return line.charAt(line.lastIndexOf(')') + 2) == 'Z';
+    } catch (IOException e) {
+      return false; // reaped meanwhile
     }
   }
 }

@@ -77,7 +77,9 @@ class ExecSyncTest {
   /** A runtime that begins this command; $spec is the text of what it was given. */
   private ExecSync command(String script) throws IOException {
     return exec(
-        "spec=$(cat $spec)\nprogram() {\n" + script + "\n}\nprogram </dev/null &\necho $! >$pidfile\n");
+        "spec=$(cat $spec)\nprogram() {\n"
+            + script
+            + "\n}\nprogram </dev/null &\necho $! >$pidfile\n");
   }
 
   private ExecSync exec(String script) throws IOException {
@@ -129,7 +131,9 @@ class ExecSyncTest {
   @Test
   void commandIsTheContainersOwnProcessWithOtherArguments() throws Exception {
     Path copy = folder.resolve("copy");
-    var _ = exec("cp $spec " + copy + "; sleep 0 & echo $! >$pidfile").run(ID.value(), COMMAND, Duration.ZERO);
+    var _ =
+        exec("cp $spec " + copy + "; sleep 0 & echo $! >$pidfile")
+            .run(ID.value(), COMMAND, Duration.ZERO);
     var sent = Json.MAPPER.readTree(copy.toFile());
     var own =
         Json.MAPPER
@@ -172,13 +176,13 @@ class ExecSyncTest {
   void childInTheBackgroundThatHoldsThePipesHoldsUpNothing() throws Exception {
     Path child = folder.resolve("child");
     ExecSync.Output output =
-        command("sleep 1000 & echo $! >" + child + "; seq 1 5000; exit 3")
+        command("sleep 1000 & echo $! >" + child + "; seq 1 200; exit 3")
             .run(ID.value(), COMMAND, Duration.ZERO);
     ProcessRef left =
         ProcessRef.of(Integer.parseInt(Files.readString(child).strip())).orElseThrow();
     try {
       assertThat(output.exitCode()).isEqualTo(3);
-      assertThat(text(output.stdout()).lines()).hasSize(5000).endsWith("5000");
+      assertThat(text(output.stdout()).lines()).hasSize(200).endsWith("200");
       assertThat(left.isAlive()).as("what was left in the background").isTrue();
     } finally {
       left.signal(9);
