@@ -162,6 +162,18 @@ final class ConfigTable {
         });
   }
 
+  /**
+   * A value with a form of its own, whose parser says by IllegalArgumentException what is wrong.
+   */
+  <T> T parsed(String key, T standIn, Supplier<T> parser) {
+    try {
+      return parser.get();
+    } catch (IllegalArgumentException impossible) {
+      mistakes.add(dotted(key), impossible.getMessage() + ", not " + node.path(key));
+      return standIn;
+    }
+  }
+
   boolean flag(String key) {
     JsonNode value = value(key);
     if (!value.isBoolean()) {

@@ -1,6 +1,8 @@
 package io.berth.daemon;
 
 import io.berth.runtime.HandlerPolicy;
+import io.berth.runtime.SpecSettings;
+import io.berth.runtime.Ulimits;
 import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -45,7 +47,8 @@ public record DaemonConfig(
       Executable conmon,
       Executable init,
       ByteSize execOutputLimit,
-      int pidsLimit) {}
+      int pidsLimit,
+      SpecSettings specs) {}
 
   /// How pods of one handler are run.
   ///
@@ -123,7 +126,12 @@ public record DaemonConfig(
         table.executable("conmon"),
         table.executable("init"),
         table.size("exec_output_limit", new ByteSize(1024), MESSAGE_LIMIT),
-        table.number("pids_limit", 0, MOST_PIDS));
+        table.number("pids_limit", 0, MOST_PIDS),
+        new SpecSettings(
+            table.parsed("ulimits", List.of(), () -> Ulimits.parse(table.texts("ulimits"))),
+            table.paths("cdi_spec_dirs"),
+            table.paths("hooks_dirs"),
+            table.flag("device_ownership_from_security_context")));
   }
 
   private static RuntimeHandler readRuntime(String name, ConfigTable table, State state) {

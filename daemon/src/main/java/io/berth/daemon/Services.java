@@ -17,6 +17,7 @@ import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
 import io.berth.linux.DebtLedger;
 import io.berth.oci.Platform;
+import io.berth.runtime.AppArmor;
 import io.berth.runtime.Conmon;
 import io.berth.runtime.ContainerLayout;
 import io.berth.runtime.ContainerRuntime;
@@ -146,6 +147,11 @@ final class Services implements AutoCloseable {
             open,
             new ContainerRuntime(
                 settings,
+                config.containers().specs(),
+                new AppArmor(
+                    host.apparmorProfiles(),
+                    new Executable("apparmor_parser")::find,
+                    run.resolve("apparmor")),
                 new RuntimeInfo(BerthVersion.current(), driver, configJson(config), root),
                 host,
                 cgroups,

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.berth.daemon.DaemonConfig.CgroupDriverSetting;
 import io.berth.daemon.DaemonConfig.RuntimeType;
+import io.berth.oci.RuntimeSpec.Rlimit;
 import io.berth.runtime.HandlerPolicy;
+import io.berth.runtime.SpecSettings;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -41,7 +43,14 @@ class DaemonConfigTest {
               new Executable("conmon"),
               new Executable("catatonit"),
               ByteSize.ofMiB(16),
-              0),
+              0,
+              new SpecSettings(
+                  List.of(new Rlimit("RLIMIT_NOFILE", 524288, 1024)),
+                  List.of(Path.of("/etc/cdi"), Path.of("/var/run/cdi")),
+                  List.of(
+                      Path.of("/usr/share/containers/oci/hooks.d"),
+                      Path.of("/etc/containers/oci/hooks.d")),
+                  false)),
           Map.of(
               "runc",
               new DaemonConfig.RuntimeHandler(
@@ -265,6 +274,16 @@ class DaemonConfigTest {
             m -> assertThat(m).contains("allowed_annotations: must be a list of strings"),
             m -> assertThat(m).contains("privileged_without_host_devices: must be true or false"),
             m -> assertThat(m).contains("environment.A: must be a string in quotes"));
+  }
+
+  @Test
+  void limitsThatAreNoneAreMistakes() throws IOException {
+    for (String limit : List.of("files=1", "nofile", "nofile=2:1", "nofile=-1:5", "nofile=x")) {
+      assertThat(mistakesOf("containers.ulimits = [\"" + limit + "\"]\n"))
+          .singleElement()
+          .asString()
+          .contains("containers.ulimits: a", limit);
+    }
   }
 
   @Test

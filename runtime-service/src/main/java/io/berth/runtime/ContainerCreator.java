@@ -40,6 +40,7 @@ public final class ContainerCreator {
   private final RuntimeHandlers handlers;
   private final Conmon conmon;
   private final SpecBuilder specs;
+  private final AppArmor apparmor;
   private final HostFeatures host;
   private final ContainerTeardown teardown;
   private final ExitWatch exits;
@@ -57,6 +58,7 @@ public final class ContainerCreator {
       RuntimeHandlers handlers,
       Conmon conmon,
       SpecBuilder specs,
+      AppArmor apparmor,
       HostFeatures host,
       ContainerTeardown teardown,
       ExitWatch exits,
@@ -71,6 +73,7 @@ public final class ContainerCreator {
     this.handlers = handlers;
     this.conmon = conmon;
     this.specs = specs;
+    this.apparmor = apparmor;
     this.host = host;
     this.teardown = teardown;
     this.exits = exits;
@@ -136,6 +139,7 @@ public final class ContainerCreator {
     Image image = image(config);
     OciRuntime runtime = handlers.get(sandbox.handler());
     RuntimeFeatures features = runtime.features();
+    apparmor.prepare(config.security());
     Container container = plan(id, sandbox, config, image, runtime);
 
     try (Rollback rollback = new Rollback("create container " + id, debts)) {

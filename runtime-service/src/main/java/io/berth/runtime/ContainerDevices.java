@@ -33,18 +33,56 @@ final class ContainerDevices {
       Set.of("pts", "shm", "mqueue", "fd", "console");
 
   private final Request request;
+  private final boolean ownership;
   private final Map<String, RuntimeSpec.Device> devices = new LinkedHashMap<>();
   private final List<RuntimeSpec.DeviceRule> rules = new ArrayList<>();
 
   /** Nodes and rules; the first rule denies everything. */
   record Plan(List<RuntimeSpec.Device> devices, List<RuntimeSpec.DeviceRule> rules) {}
 
-  private ContainerDevices(Request request) {
-    this.request = request;
+  /**
+   * A device on this machine.
+   *
+   * @param type {@code c} or {@code b}
+   * @param mode its permission bits
+   */
+  record Node(String type, long major, long minor, int mode, long uid, long gid) {
+    /** Absent if the file is no device. */
+    static @Nullable Node of(Path file) throws IOException {
+      Map<String, Object> stat =
+          Files.readAttributes(file, "unix:mode,rdev,uid,gid", LinkOption.NOFOLLOW_LINKS);
+      int mode = number(stat, "mode").intValue();
+      String type =
+          switch (mode & S_IFMT) {
+            case S_IFCHR -> "c";
+            case S_IFBLK -> "b";
+            default -> "";
+          };
+      long rdev = number(stat, "rdev").longValue();
+      return type.isEmpty()
+          ? null
+          : new Node(
+              type,
+              (rdev >>> 8 & 0xfff) | (rdev >>> 32 & ~0xfffL), // makedev(3), glibc's form
+              (rdev & 0xff) | (rdev >>> 12 & ~0xffL & 0xffffffffL),
+              mode & 0777,
+              number(stat, "uid").longValue(),
+              number(stat, "gid").longValue());
+    }
   }
 
-  static Plan plan(Request request) {
-    return new ContainerDevices(request).plan();
+  private ContainerDevices(Request request, boolean ownership) {
+    this.request = request;
+    this.ownership = ownership;
+  }
+
+  /**
+   * Looks at the machine's devices.
+   *
+   * @param ownership nodes that the request names belong to the user that it names
+   */
+  static Plan plan(Request request, boolean ownership) {
+    return new ContainerDevices(request, ownership).plan();
   }
 
   private Plan plan() {
@@ -120,34 +158,25 @@ final class ContainerDevices {
   }
 
   /** Whether it is a device. A path that comes again means the later one, as with mounts. */
-  private boolean addNode(Path node, Path target, @Nullable String access) throws IOException {
-    Map<String, Object> stat =
-        Files.readAttributes(node, "unix:mode,rdev,uid,gid", LinkOption.NOFOLLOW_LINKS);
-    int mode = number(stat, "mode").intValue();
-    String type =
-        switch (mode & S_IFMT) {
-          case S_IFCHR -> "c";
-          case S_IFBLK -> "b";
-          default -> "";
-        };
-    if (type.isEmpty()) {
+  private boolean addNode(Path path, Path target, @Nullable String access) throws IOException {
+    Node node = Node.of(path);
+    if (node == null) {
       return false;
     }
-    long rdev = number(stat, "rdev").longValue();
-    long major = (rdev >>> 8 & 0xfff) | (rdev >>> 32 & ~0xfffL); // makedev(3), glibc's form
-    long minor = (rdev & 0xff) | (rdev >>> 12 & ~0xffL & 0xffffffffL);
+    ContainerConfig.Security security = request.config().security();
+    boolean owned = ownership && access != null;
     devices.put(
         target.toString(),
         new RuntimeSpec.Device(
             target.toString(),
-            type,
-            major,
-            minor,
-            mode & 0777,
-            number(stat, "uid").longValue(),
-            number(stat, "gid").longValue()));
+            node.type(),
+            node.major(),
+            node.minor(),
+            node.mode(),
+            owned && security.runAsUser() != null ? request.user().uid() : node.uid(),
+            owned && security.runAsGroup() != null ? request.user().gid() : node.gid()));
     if (access != null) {
-      rules.add(new RuntimeSpec.DeviceRule(true, type, major, minor, access));
+      rules.add(new RuntimeSpec.DeviceRule(true, node.type(), node.major(), node.minor(), access));
     }
     return true;
   }

@@ -26,6 +26,8 @@ public final class ContainerRuntime implements AutoCloseable {
    */
   public ContainerRuntime(
       RuntimeSettings settings,
+      SpecSettings specs,
+      AppArmor apparmor,
       RuntimeInfo info,
       HostFeatures host,
       Cgroups cgroups,
@@ -62,7 +64,8 @@ public final class ContainerRuntime implements AutoCloseable {
             snapshotter,
             handlers,
             conmon,
-            new SpecBuilder(new SeccompProfiles(), settings.pidsLimit()),
+            new SpecBuilder(specs, new SeccompProfiles(), apparmor, settings.pidsLimit()),
+            apparmor,
             host,
             teardown,
             exits,

@@ -10,11 +10,8 @@ import io.berth.sandbox.NamespaceMode;
 import io.berth.sandbox.NamespaceModes;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxLayout;
-import io.berth.sandbox.SandboxSecurity.SecurityProfile;
 import io.berth.sandbox.SandboxSecurity.SelinuxOptions;
-import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -37,14 +34,17 @@ final class SpecBuilder {
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
   private static final String ANNOTATION = "io.kubernetes.cri.";
-  private static final String CDI_ANNOTATION = "cdi.k8s.io/";
 
   /** Doors from /proc to open files of whoever looks: CVE-2024-21626 and its relatives. */
   private static final Pattern MAGIC_LINK_FOLDER =
       Pattern.compile(
           "/dev/fd(/.*)?|/proc/[^/]+/(task/[^/]+/)?(fd|fdinfo|cwd|root|map_files|exe)(/.*)?");
 
+  private final SpecSettings settings;
   private final SeccompProfiles seccomp;
+  private final AppArmor apparmor;
+  private final CdiDevices cdi;
+  private final HookFiles hooks;
   private final int pidsLimit;
 
   /**
@@ -52,8 +52,12 @@ final class SpecBuilder {
    *
    * @param pidsLimit the most tasks of one container; 0 sets none
    */
-  SpecBuilder(SeccompProfiles seccomp, int pidsLimit) {
+  SpecBuilder(SpecSettings settings, SeccompProfiles seccomp, AppArmor apparmor, int pidsLimit) {
+    this.settings = settings;
     this.seccomp = seccomp;
+    this.apparmor = apparmor;
+    this.cdi = new CdiDevices(settings.cdiFolders());
+    this.hooks = new HookFiles(settings.hookFolders());
     this.pidsLimit = pidsLimit;
   }
 
@@ -127,30 +131,35 @@ final class SpecBuilder {
     RuntimeSpec.Capabilities capabilities =
         Capabilities.granted(security, request.host().capabilities(), request::invalid);
     ContainerMounts.Plan mounts = ContainerMounts.plan(request, mountTable);
-    ContainerDevices.Plan devices = ContainerDevices.plan(request);
-    return new RuntimeSpec(
-        RuntimeSpec.VERSION,
-        process(request, capabilities),
-        new RuntimeSpec.Root(request.rootfs().toString(), security.readonlyRootfs()),
-        null, // the UTS namespace that is joined has the pod's hostname
-        mounts.mounts(),
-        null,
-        annotations(request),
-        new RuntimeSpec.Linux(
+    ContainerDevices.Plan devices = ContainerDevices.plan(request, settings.deviceOwnership());
+    RuntimeSpec spec =
+        new RuntimeSpec(
+            RuntimeSpec.VERSION,
+            process(request, capabilities),
+            new RuntimeSpec.Root(request.rootfs().toString(), security.readonlyRootfs()),
+            null, // the UTS namespace that is joined has the pod's hostname
+            mounts.mounts(),
             null,
-            null,
-            null, // sysctls belong to the pod
-            ContainerResources.of(request, devices.rules(), pidsLimit),
-            request.cgroupsPath(),
-            namespaces(request),
-            devices.devices(),
-            security.privileged()
-                ? null
-                : seccomp.filter(security.seccomp(), bounding(capabilities)),
-            mounts.rootfsPropagation(),
-            security.privileged() ? List.of() : security.maskedPaths(),
-            security.privileged() ? List.of() : security.readonlyPaths(),
-            null));
+            annotations(request),
+            new RuntimeSpec.Linux(
+                null,
+                null,
+                null, // sysctls belong to the pod
+                ContainerResources.of(request, devices.rules(), pidsLimit),
+                request.cgroupsPath(),
+                namespaces(request),
+                devices.devices(),
+                security.privileged()
+                    ? null
+                    : seccomp.filter(security.seccomp(), bounding(capabilities)),
+                mounts.rootfsPropagation(),
+                security.privileged() ? List.of() : security.maskedPaths(),
+                security.privileged() ? List.of() : security.readonlyPaths(),
+                null));
+    SpecEdits edits = new SpecEdits();
+    cdi.addTo(edits, request);
+    hooks.addTo(edits, request, args(request).getFirst());
+    return edits.applyTo(spec);
   }
 
   private static List<String> bounding(RuntimeSpec.Capabilities capabilities) {
@@ -165,11 +174,6 @@ final class SpecBuilder {
           "it is privileged, but its pod "
               + request.sandbox().id()
               + " isn't; no privileged container is allowed in such a sandbox");
-    }
-    if (!config.cdiDevices().isEmpty()
-        || config.annotations().keySet().stream().anyMatch(k -> k.startsWith(CDI_ANNOTATION))) {
-      throw request.unsupported(
-          "CDI devices aren't supported by this version; use device nodes or privileged containers");
     }
     refuseUserNamespace(request);
     SelinuxOptions selinux = config.security().selinux();
@@ -203,7 +207,7 @@ final class SpecBuilder {
     }
   }
 
-  private static RuntimeSpec.ContainerProcess process(
+  private RuntimeSpec.ContainerProcess process(
       Request request, RuntimeSpec.Capabilities capabilities) {
     ContainerConfig config = request.config();
     return new RuntimeSpec.ContainerProcess(
@@ -215,9 +219,12 @@ final class SpecBuilder {
         environment(request),
         workingDirectory(request),
         capabilities,
-        null, // the limits that the OCI runtime has from the daemon
+        settings.ulimits().isEmpty()
+            ? null
+            : Ulimits.withinOwn(
+                settings.ulimits(), request.host().capabilities().contains("CAP_SYS_RESOURCE")),
         config.security().noNewPrivileges(),
-        apparmorProfile(request),
+        apparmor.profile(request),
         ContainerResources.oomScoreAdj(request),
         null);
   }
@@ -315,53 +322,8 @@ final class SpecBuilder {
     }
   }
 
-  private static String printable(String text) {
+  static String printable(String text) {
     return text.replaceAll("\\p{Cntrl}|[\\ud800-\\udfff]", "?");
-  }
-
-  private static @Nullable String apparmorProfile(Request request) {
-    SecurityProfile wanted = request.config().security().apparmor();
-    Path loaded = request.host().apparmorProfiles();
-    if (wanted == null) {
-      return null;
-    }
-    return switch (wanted.kind()) {
-      case UNCONFINED -> loaded == null ? null : "unconfined";
-      case RUNTIME_DEFAULT -> {
-        if (loaded != null && !request.privileged()) {
-          throw request.unsupported(
-              "the default AppArmor profile isn't supported by this version; load a profile and name"
-                  + " it, or ask for Unconfined");
-        }
-        yield null; // nothing to confine with, as the other runtimes see it
-      }
-      case LOCALHOST -> {
-        String name = wanted.localhostRef().replaceFirst("^localhost/", "");
-        if (loaded == null) {
-          throw request.invalid(
-              "it asks for AppArmor profile \""
-                  + printable(name)
-                  + "\", but AppArmor isn't enabled on this machine; remove its appArmorProfile");
-        }
-        requireLoaded(request, loaded, name);
-        yield name;
-      }
-    };
-  }
-
-  private static void requireLoaded(Request request, Path profiles, String name) {
-    try {
-      // Each line reads "name (mode)".
-      if (Files.readAllLines(profiles).stream()
-          .noneMatch(line -> line.lastIndexOf(" (") == name.length() && line.startsWith(name))) {
-        throw request.invalid(
-            "AppArmor profile \""
-                + printable(name)
-                + "\" isn't loaded; load it with apparmor_parser or name another");
-      }
-    } catch (IOException e) {
-      throw request.invalid("read the loaded AppArmor profiles in " + profiles + ": " + e, e);
-    }
   }
 
   /**

@@ -215,8 +215,7 @@ class ConmonTest {
       Files.writeString(sandbox.resolve(name), "of the pod\n");
     }
     Files.write(
-        layout.spec(id),
-        Json.write(new SpecBuilder(new SeccompProfiles(), 0).build(pod.request())));
+        layout.spec(id), Json.write(RequestFixture.specs(SpecSettings.PLAIN).build(pod.request())));
     return runtime(RUNC);
   }
 

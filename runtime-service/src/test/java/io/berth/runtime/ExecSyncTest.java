@@ -57,7 +57,7 @@ class ExecSyncTest {
     Files.createDirectories(state.resolve("containers/" + ID));
     Files.write(
         state.resolve("containers/" + ID + "/config.json"),
-        Json.write(new SpecBuilder(new SeccompProfiles(), 0).build(request())));
+        Json.write(RequestFixture.specs(SpecSettings.PLAIN).build(request())));
     cgroup = Files.createDirectories(folder.resolve("cgroup/pod/" + ID));
     Files.writeString(folder.resolve("cgroup/cgroup.controllers"), "");
     program =

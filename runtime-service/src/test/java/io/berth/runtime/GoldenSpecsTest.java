@@ -37,7 +37,7 @@ class GoldenSpecsTest {
       List.of("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger");
 
   @TempDir Path folder;
-  private final SpecBuilder builder = new SpecBuilder(new SeccompProfiles(), 0);
+  private final SpecBuilder builder = RequestFixture.specs(SpecSettings.PLAIN);
   private final RequestFixture pod = new RequestFixture();
 
   @Test

@@ -30,7 +30,7 @@ class RealRuncTest {
   private static final Path BUSYBOX = Path.of("/bin/busybox");
 
   @TempDir Path folder;
-  private final SpecBuilder builder = new SpecBuilder(new SeccompProfiles(), 0);
+  private final SpecBuilder builder = RequestFixture.specs(SpecSettings.PLAIN);
   private final RequestFixture pod = new RequestFixture();
 
   enum Binary {

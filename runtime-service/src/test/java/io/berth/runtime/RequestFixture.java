@@ -25,6 +25,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -47,6 +48,7 @@ final class RequestFixture {
   List<String> drop = List.of();
   List<String> ambient = List.of();
   boolean privileged;
+  @Nullable Long runAsUser;
   boolean privilegedPod;
   NamespaceModes namespaces = NamespaceModes.ordinary();
   NamespaceModes podNamespaces = NamespaceModes.ordinary();
@@ -76,6 +78,15 @@ final class RequestFixture {
   boolean recursiveReadOnly = true;
   RuntimeFeatures features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), true);
   HandlerPolicy policy = HandlerPolicy.STRICT;
+
+  /** On a machine without AppArmor. */
+  static SpecBuilder specs(SpecSettings settings) {
+    return new SpecBuilder(
+        settings,
+        new SeccompProfiles(),
+        new AppArmor(null, Optional::empty, Path.of("/nonexistent")),
+        0);
+  }
 
   static ImageConfig.Execution image(
       List<String> entrypoint, List<String> cmd, List<String> env, String workingDir) {
@@ -130,7 +141,7 @@ final class RequestFixture {
         privileged,
         namespaces,
         selinux,
-        null,
+        runAsUser,
         null,
         "",
         readonlyRootfs,

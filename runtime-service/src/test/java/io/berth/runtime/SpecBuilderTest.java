@@ -30,7 +30,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class SpecBuilderTest {
   @TempDir Path folder;
-  private final SpecBuilder builder = new SpecBuilder(new SeccompProfiles(), 0);
+  private final SpecBuilder builder = RequestFixture.specs(SpecSettings.PLAIN);
   private final RequestFixture pod = new RequestFixture();
 
   // ---- process
@@ -500,15 +500,6 @@ class SpecBuilderTest {
   }
 
   @Test
-  void cdiDevicesAreRefusedHoweverTheyAreNamed() {
-    pod.cdiDevices = List.of("vendor.com/gpu=0");
-    assertRefused(Reason.UNSUPPORTED, "CDI devices");
-    pod.cdiDevices = List.of();
-    pod.annotations = Map.of("cdi.k8s.io/x", "vendor.com/gpu=0");
-    assertRefused(Reason.UNSUPPORTED, "CDI devices");
-  }
-
-  @Test
   void selinuxByNameIsRefusedAndEmptyOptionsAreNone() {
     pod.selinux = new SelinuxOptions("", "", "", "");
     spec();
@@ -517,24 +508,20 @@ class SpecBuilderTest {
   }
 
   @Test
-  void apparmorProfileMustBeLoaded() throws IOException {
-    pod.apparmor = profile(Kind.LOCALHOST, "localhost/mine");
-    assertRefused(Reason.INVALID, "AppArmor isn't enabled");
-    pod.apparmorProfiles =
-        Files.writeString(folder.resolve("profiles"), "mine-too (enforce)\nmine (complain)\n");
-    assertThat(process().apparmorProfile()).isEqualTo("mine");
-    pod.apparmor = profile(Kind.LOCALHOST, "mine-");
-    assertRefused(Reason.INVALID, "isn't loaded");
-  }
-
-  @Test
-  void apparmorDefaultMeansNothingWhereThereIsNone() {
-    pod.apparmor = profile(Kind.RUNTIME_DEFAULT, "");
-    assertThat(process().apparmorProfile()).isNull();
-  }
-
-  private static SecurityProfile profile(Kind kind, String name) {
-    return new SecurityProfile(kind, name);
+  void deviceNodesBelongToTheNamedUserWhereConfigured() {
+    pod.devices.add(new ContainerConfig.Device("/dev/mine", "/dev/null", "rw"));
+    pod.runAsUser = 1000L;
+    pod.user = new ImageUser.Resolved(1000, 5, List.of(5L));
+    assertThat(requireNonNull(requireNonNull(spec().linux()).devices()))
+        .singleElement()
+        .satisfies(device -> assertThat(device.uid()).isNotEqualTo(1000));
+    var owning = RequestFixture.specs(new SpecSettings(List.of(), List.of(), List.of(), true));
+    assertThat(requireNonNull(requireNonNull(owning.build(pod.request()).linux()).devices()))
+        .singleElement()
+        .satisfies(device -> {
+          assertThat(device.uid()).isEqualTo(1000);
+          assertThat(device.gid()).as("no group was named").isNotEqualTo(5);
+        });
   }
 
   @Test
