@@ -186,10 +186,12 @@ final class CdiDevices {
   private static Spec parse(Path file, byte[] content) throws IOException {
     Spec spec;
     try {
-      // YAML's parser is loaded only where there are such files.
-      ObjectMapper mapper =
-          file.toString().endsWith(".yaml") ? Json.MAPPER.copyWith(new YAMLFactory()) : Json.MAPPER;
-      spec = mapper.readValue(content, Spec.class);
+      // The parser of YAML is loaded only where there are such files.
+      JsonNode tree =
+          file.toString().endsWith(".yaml")
+              ? new YAMLMapper().readTree(content)
+              : Json.MAPPER.readTree(content);
+      spec = Json.MAPPER.treeToValue(tree, Spec.class);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("it is malformed: " + e.getOriginalMessage(), e);
     }
