@@ -128,10 +128,11 @@ class DaemonConfigTest {
   @MethodSource("keyLines")
   void aWrongTypeIsFatalWithLine(int index, String line) throws IOException {
     String key = line.substring(0, line.indexOf(' '));
-    List<ConfigMistake> mistakes = mistakesOf(withLine(index, key + " = true"));
+    String wrong = line.matches(".* = (true|false)") ? "17" : "true";
+    List<ConfigMistake> mistakes = mistakesOf(withLine(index, key + " = " + wrong));
     assertThat(mistakes).hasSize(1);
     assertThat(mistakes.getFirst().line()).isEqualTo(index + 1);
-    assertThat(mistakes.getFirst().text()).contains(key + ": must be ").contains("not true");
+    assertThat(mistakes.getFirst().text()).contains(key + ": must be ").contains("not " + wrong);
   }
 
   static Stream<Object[]> keyLines() {
