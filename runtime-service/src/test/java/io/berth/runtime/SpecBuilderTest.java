@@ -13,8 +13,6 @@ import io.berth.runtime.ContainerException.Reason;
 import io.berth.sandbox.LinuxResources;
 import io.berth.sandbox.NamespaceMode;
 import io.berth.sandbox.NamespaceModes;
-import io.berth.sandbox.SandboxSecurity.SecurityProfile;
-import io.berth.sandbox.SandboxSecurity.SecurityProfile.Kind;
 import io.berth.sandbox.SandboxSecurity.SelinuxOptions;
 import java.io.IOException;
 import java.nio.file.Files;
