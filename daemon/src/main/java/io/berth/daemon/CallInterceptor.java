@@ -11,6 +11,7 @@ import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -26,6 +27,7 @@ final class CallInterceptor implements ServerInterceptor {
       Metadata.Key.of("berth-request-id", Metadata.ASCII_STRING_MARSHALLER);
 
   private static final Logger log = LoggerFactory.getLogger("call");
+  private static final long SLOWEST_LOOK = 20; // milliseconds
 
   private final OperationLog operations;
   private final CallMetrics metrics;
@@ -72,6 +74,27 @@ final class CallInterceptor implements ServerInterceptor {
       super(delegate);
       this.method = method;
       this.operation = operations.begin(method);
+    }
+
+    /// Streams are held back here while their client doesn't read, so that no adapter has to see to
+    /// it. A call's callbacks come one after the other, so onReady can't come while the work blocks
+    /// in one of them: it is looked at.
+    @Override
+    public void sendMessage(R message) {
+      if (!getMethodDescriptor().getType().serverSendsOneMessage()) {
+        try {
+          for (long millis = 1; !isReady(); millis = Math.min(2 * millis, SLOWEST_LOOK)) {
+            if (context.isCancelled()) {
+              throw new InterruptedException();
+            }
+            Thread.sleep(millis);
+          }
+        } catch (InterruptedException left) {
+          Thread.currentThread().interrupt();
+          throw new CancellationException("the call ended before all was sent");
+        }
+      }
+      super.sendMessage(message);
     }
 
     @Override

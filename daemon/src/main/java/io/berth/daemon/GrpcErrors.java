@@ -88,6 +88,7 @@ final class GrpcErrors {
       case UNSUPPORTED, WRONG_STATE -> Code.FAILED_PRECONDITION;
       case RUNTIME_FAILED -> Code.UNKNOWN;
       case TIMED_OUT -> Code.DEADLINE_EXCEEDED;
+      case OVERRUN -> Code.RESOURCE_EXHAUSTED;
     };
   }
 

@@ -17,7 +17,10 @@ import io.berth.cri.v1.VersionRequest;
 import io.berth.cri.v1.VersionResponse;
 import io.berth.daemon.DaemonException.Reason;
 import io.berth.linux.Stages;
+import io.grpc.CallOptions;
+import io.grpc.ClientCall;
 import io.grpc.Context;
+import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
@@ -38,6 +41,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
@@ -48,6 +52,9 @@ import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(30)
 class CriServerTest {
+  private static final int LARGE_EVENT = 100 << 10;
+  private static final int LARGE_EVENTS = 100;
+
   @TempDir Path folder;
   private Path socket;
   private final SimpleMeterRegistry meters = new SimpleMeterRegistry();
@@ -64,6 +71,9 @@ class CriServerTest {
     final CountDownLatch release = new CountDownLatch(1);
     final CompletableFuture<String> ended = new CompletableFuture<>();
     final AtomicReference<String> thread = new AtomicReference<>("");
+    final AtomicReference<@Nullable Thread> streamer = new AtomicReference<>();
+    volatile int largeEvents;
+    final AtomicInteger sent = new AtomicInteger();
     volatile RuntimeException failure = new IllegalStateException("broken");
 
     @Override
@@ -115,6 +125,12 @@ class CriServerTest {
       try {
         observer.onNext(ContainerEventResponse.newBuilder().setContainerId("c1").build());
         waiting.countDown();
+        String large = "x".repeat(LARGE_EVENT);
+        streamer.set(Thread.currentThread());
+        for (int i = 0; i < largeEvents; i++) {
+          observer.onNext(ContainerEventResponse.newBuilder().setContainerId(large).build());
+          sent.incrementAndGet();
+        }
         new CountDownLatch(1).await();
       } catch (InterruptedException e) {
         throw new CancellationException("no more events");
@@ -330,6 +346,40 @@ class CriServerTest {
     assertThat(events.next().getContainerId()).isEqualTo("c1");
     running.close();
     assertThatThrownBy(events::hasNext).hasMessageContaining("UNAVAILABLE");
+  }
+
+  @Test
+  void aStreamIsHeldBackWhileItsClientDoesNotRead() throws Exception {
+    handlers.largeEvents = LARGE_EVENTS;
+    CriServer _ = start(Duration.ofMinutes(5), Optional.empty());
+    var read = new AtomicInteger();
+    var all = new CountDownLatch(LARGE_EVENTS + 1);
+    var call =
+        client()
+            .getChannel()
+            .newCall(RuntimeServiceGrpc.getGetContainerEventsMethod(), CallOptions.DEFAULT);
+    call.start(
+        new ClientCall.Listener<>() {
+          @Override
+          public void onMessage(ContainerEventResponse message) {
+            read.incrementAndGet();
+            all.countDown();
+          }
+        },
+        new Metadata());
+    call.sendMessage(GetEventsRequest.getDefaultInstance());
+    call.halfClose();
+
+    Thread streamer = handlers.streamer.get();
+    while (streamer == null || streamer.getState() != Thread.State.TIMED_WAITING) {
+      Thread.onSpinWait();
+      streamer = handlers.streamer.get();
+    }
+    assertThat(handlers.sent.get()).isLessThan(LARGE_EVENTS / 2);
+    assertThat(read.get()).isZero();
+    call.request(LARGE_EVENTS + 1);
+    assertThat(all.await(20, TimeUnit.SECONDS)).isTrue();
+    call.cancel("read enough", null);
   }
 
   private CriServer start(Duration grace, Optional<String> group) {

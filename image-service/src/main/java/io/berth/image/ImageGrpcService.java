@@ -33,8 +33,8 @@ import java.util.concurrent.TimeUnit;
 
 /** CRI's ImageService in terms of the store and the puller. Failures are thrown, for the caller. */
 public final class ImageGrpcService extends ImageServiceGrpc.ImageServiceImplBase {
-  /** Keeps a message of the stream far below any limit, whatever names the images have. */
-  private static final int STREAM_BATCH = 100;
+  /** Keeps a message of the stream far below any limit, whatever annotations the images have. */
+  private static final int PART_BYTES = 1 << 20;
 
   private final ImageStore store;
   private final ImagePuller puller;
@@ -56,12 +56,19 @@ public final class ImageGrpcService extends ImageServiceGrpc.ImageServiceImplBas
   @Override
   public void streamImages(
       StreamImagesRequest request, StreamObserver<StreamImagesResponse> answers) {
-    List<Image> images = filtered(request.getFilter());
-    for (int from = 0; from < images.size(); from += STREAM_BATCH) {
-      StreamImagesResponse.Builder part = StreamImagesResponse.newBuilder();
-      images
-          .subList(from, Math.min(from + STREAM_BATCH, images.size()))
-          .forEach(image -> part.addImages(message(image)));
+    StreamImagesResponse.Builder part = StreamImagesResponse.newBuilder();
+    int bytes = 0;
+    for (Image image : filtered(request.getFilter())) {
+      io.berth.cri.v1.Image message = message(image);
+      if (bytes > 0 && bytes + message.getSerializedSize() > PART_BYTES) {
+        answers.onNext(part.build());
+        part.clear();
+        bytes = 0;
+      }
+      part.addImages(message);
+      bytes += message.getSerializedSize();
+    }
+    if (bytes > 0) {
       answers.onNext(part.build());
     }
     answers.onCompleted();

@@ -28,7 +28,9 @@ public final class ContainerException extends RuntimeException {
     /** The OCI runtime or conmon refused or failed; everything was undone. */
     RUNTIME_FAILED,
     /** The command in the container did not end in time, and was killed. */
-    TIMED_OUT
+    TIMED_OUT,
+    /** A subscriber did not take its events in time, and some are lost to it. */
+    OVERRUN
   }
 
   public ContainerException(Reason reason, String message) {

@@ -13,12 +13,16 @@ public record ContainerId(@JsonValue String value) implements Comparable<Contain
 
   @JsonCreator
   public ContainerId {
-    if (!FORM.matcher(value).matches()) {
+    if (!isValid(value)) {
       throw new IllegalArgumentException(
           "malformed container id \""
               + value
               + "\": 64 lower-case hexadecimal digits are expected");
     }
+  }
+
+  static boolean isValid(String value) {
+    return FORM.matcher(value).matches();
   }
 
   static ContainerId random() {

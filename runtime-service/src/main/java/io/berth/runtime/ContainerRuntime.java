@@ -53,7 +53,8 @@ public final class ContainerRuntime implements AutoCloseable {
     debts.register("container-record", debt -> store.delete(new ContainerId(debt.subject())));
     debts.register("log", ContainerRuntime::deleteLog);
 
-    exits = new ExitWatch(layout, store, cgroups);
+    PodEvents events = new PodEvents(sandboxes, store);
+    exits = new ExitWatch(layout, store, new OomKills(layout, cgroups));
     ContainerCreator creator =
         new ContainerCreator(
             settings,
@@ -73,7 +74,8 @@ public final class ContainerRuntime implements AutoCloseable {
             bootId);
     ContainerManager manager =
         new ContainerManager(settings, store, sandboxes, handlers, teardown, exits);
-    PodLifecycle pods = new PodLifecycle(sandboxManager, sandboxes, store, manager, handlers);
+    PodLifecycle pods =
+        new PodLifecycle(sandboxManager, sandboxes, store, manager, handlers, events);
     recovery =
         new ContainerRecovery(
             layout, store, sandboxes, handlers, teardown, exits, pods, debts, bootId);
@@ -92,7 +94,8 @@ public final class ContainerRuntime implements AutoCloseable {
             handlers,
             host,
             conmon,
-            layout);
+            layout,
+            events);
   }
 
   /**

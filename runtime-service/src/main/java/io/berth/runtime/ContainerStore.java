@@ -26,17 +26,37 @@ public final class ContainerStore {
 
   private final RecordFolder<Container> records;
   private final AtomicReference<Index> index;
+  private volatile Listener listener = (_, _) -> {};
   private final List<ReentrantLock> writers =
       IntStream.range(0, STRIPES).mapToObj(_ -> new ReentrantLock()).toList();
 
   /** Reads what an earlier process left. */
   public ContainerStore(Path folder) {
     records = new RecordFolder<>(folder, Container.class, FORMAT_VERSION);
-    Index found = new Index(new TreeMap<>(), Map.of());
+    NavigableMap<String, Container> byId = new TreeMap<>();
+    Map<ContainerName, ContainerId> idByName = new HashMap<>();
     for (Container container : records.readAll().values()) {
-      found = found.with(container);
+      byId.put(container.id().value(), container);
+      idByName.put(container.name(), container.id());
     }
-    index = new AtomicReference<>(found);
+    index = new AtomicReference<>(new Index(byId, idByName));
+  }
+
+  /** Hears of transitions. */
+  @FunctionalInterface
+  interface Listener {
+    /**
+     * Called when the transition is on disk and in the index, and before another one of the same
+     * container; must not wait.
+     *
+     * @param after absent when the record was deleted
+     */
+    void changed(@Nullable Container before, @Nullable Container after);
+  }
+
+  /** To be set before the store is served. */
+  void onChange(Listener listener) {
+    this.listener = listener;
   }
 
   /** Both maps are never changed once they are in an index. */
@@ -172,6 +192,7 @@ public final class ContainerStore {
       }
       records.write(id.value(), changed);
       index.updateAndGet(now -> now.with(changed));
+      listener.changed(old, changed);
       return changed;
     } finally {
       writer.unlock();
@@ -187,6 +208,7 @@ public final class ContainerStore {
       Container old = index.get().byId().get(id.value());
       if (old != null) {
         index.updateAndGet(now -> now.without(old));
+        listener.changed(old, null);
       }
     } finally {
       writer.unlock();

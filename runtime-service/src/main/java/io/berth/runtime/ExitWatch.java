@@ -1,6 +1,5 @@
 package io.berth.runtime;
 
-import io.berth.linux.Cgroups;
 import io.berth.linux.FolderWatch;
 import io.berth.linux.PrivateFolder;
 import io.berth.linux.ProcessRef;
@@ -24,22 +23,22 @@ import org.slf4j.LoggerFactory;
  * when the log is complete; the end of conmon itself is watched as well, for the day on which it
  * was killed and can't write one.
  */
-public final class ExitWatch implements AutoCloseable {
+final class ExitWatch implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(ExitWatch.class);
   private static final int LOST = 255;
 
   private final ContainerLayout layout;
   private final ContainerStore store;
-  private final Cgroups cgroups;
+  private final OomKills oomKills;
   private final ConcurrentMap<ContainerId, CompletableFuture<Void>> waiters =
       new ConcurrentHashMap<>();
   private final FolderWatch exits;
 
   /** Watches from now on; containers are added with {@link #watch}. */
-  public ExitWatch(ContainerLayout layout, ContainerStore store, Cgroups cgroups) {
+  ExitWatch(ContainerLayout layout, ContainerStore store, OomKills oomKills) {
     this.layout = layout;
     this.store = store;
-    this.cgroups = cgroups;
+    this.oomKills = oomKills;
     Path _ = PrivateFolder.make(layout.exits());
     this.exits = FolderWatch.start(layout.exits(), this::changed);
   }
@@ -98,10 +97,9 @@ public final class ExitWatch implements AutoCloseable {
 
   /** Conmon writes a temporary file first, whose name is no id. */
   private void named(String name) {
-    store.all().stream()
-        .filter(c -> c.id().value().equals(name))
-        .findFirst()
-        .ifPresent(c -> settle(c.id()));
+    if (ContainerId.isValid(name)) {
+      settle(new ContainerId(name));
+    }
   }
 
   private void monitorEnded(ContainerId id) {
@@ -150,7 +148,7 @@ public final class ExitWatch implements AutoCloseable {
     try {
       int code = Integer.parseInt(Files.readString(file).strip());
       long at = nanos(Files.getLastModifiedTime(file).toInstant());
-      if (killedForMemory(container)) {
+      if (oomKills.struck(container)) {
         return new Container.Exit(code, "OOMKilled", "", at);
       }
       return new Container.Exit(code, code == 0 ? "Completed" : "Error", "", at);
@@ -160,25 +158,6 @@ public final class ExitWatch implements AutoCloseable {
           "Unknown",
           "its conmon ended without saying how the container did",
           nanos(Instant.now()));
-    }
-  }
-
-  /**
-   * The kernel's own counter, while the cgroup is still there; conmon's mark if it is gone, as
-   * systemd does early.
-   */
-  private boolean killedForMemory(Container container) {
-    Path folder = cgroups.folder("memory", container.cgroup());
-    Path counters = folder.resolve(cgroups.unified() ? "memory.events" : "memory.oom_control");
-    try {
-      for (String line : Files.readAllLines(counters)) {
-        if (line.startsWith("oom_kill ") && !line.equals("oom_kill 0")) {
-          return true;
-        }
-      }
-      return false;
-    } catch (IOException e) {
-      return Files.exists(layout.oomMark(container.id()));
     }
   }
 

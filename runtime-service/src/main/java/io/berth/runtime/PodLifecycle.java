@@ -1,9 +1,12 @@
 package io.berth.runtime;
 
+import io.berth.linux.ProcessRef;
 import io.berth.linux.Stages;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxConfig;
+import io.berth.sandbox.SandboxId;
 import io.berth.sandbox.SandboxManager;
+import io.berth.sandbox.SandboxState;
 import io.berth.sandbox.SandboxStore;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -20,18 +23,21 @@ public final class PodLifecycle {
   private final ContainerStore containers;
   private final ContainerManager manager;
   private final RuntimeHandlers handlers;
+  private final PodEvents events;
 
   PodLifecycle(
       SandboxManager sandboxManager,
       SandboxStore sandboxes,
       ContainerStore containers,
       ContainerManager manager,
-      RuntimeHandlers handlers) {
+      RuntimeHandlers handlers,
+      PodEvents events) {
     this.sandboxManager = sandboxManager;
     this.sandboxes = sandboxes;
     this.containers = containers;
     this.manager = manager;
     this.handlers = handlers;
+    this.events = events;
   }
 
   /**
@@ -51,11 +57,17 @@ public final class PodLifecycle {
   void watchInit(Sandbox sandbox) {
     Integer init = sandbox.initPid();
     if (init != null) {
-      String id = sandbox.id().value();
-      io.berth.linux.ProcessRef.of(init)
-          .ifPresentOrElse(
-              p -> p.onExit(() -> sandboxManager.beginStop(id)),
-              () -> sandboxManager.beginStop(id));
+      SandboxId id = sandbox.id();
+      ProcessRef.of(init).ifPresentOrElse(p -> p.onExit(() -> initEnded(id)), () -> initEnded(id));
+    }
+  }
+
+  private void initEnded(SandboxId id) {
+    boolean byItself =
+        sandboxes.find(id.value()).filter(s -> s.state() == SandboxState.READY).isPresent();
+    var _ = sandboxManager.beginStop(id.value());
+    if (byItself) {
+      events.died(id);
     }
   }
 

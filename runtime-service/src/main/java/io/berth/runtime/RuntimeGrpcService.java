@@ -4,6 +4,7 @@ import com.google.protobuf.UnsafeByteOperations;
 import io.berth.cni.CniNetworks;
 import io.berth.cni.NetworkStatus;
 import io.berth.cri.v1.CgroupDriver;
+import io.berth.cri.v1.ContainerEventResponse;
 import io.berth.cri.v1.ContainerFilter;
 import io.berth.cri.v1.ContainerStatsRequest;
 import io.berth.cri.v1.ContainerStatsResponse;
@@ -13,6 +14,7 @@ import io.berth.cri.v1.CreateContainerRequest;
 import io.berth.cri.v1.CreateContainerResponse;
 import io.berth.cri.v1.ExecSyncRequest;
 import io.berth.cri.v1.ExecSyncResponse;
+import io.berth.cri.v1.GetEventsRequest;
 import io.berth.cri.v1.LinuxRuntimeConfiguration;
 import io.berth.cri.v1.ListContainerStatsRequest;
 import io.berth.cri.v1.ListContainerStatsResponse;
@@ -61,9 +63,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
@@ -76,7 +76,6 @@ import java.util.stream.Stream;
  */
 public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceImplBase {
   private static final String KUBELET_API_VERSION = "0.1.0"; // a constant of the protocol
-  private static final int ITEMS_PER_MESSAGE = 500;
 
   private final RuntimeInfo info;
   private final SandboxStore sandboxes;
@@ -91,6 +90,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final HostFeatures host;
   private final Conmon conmon;
   private final ContainerLayout layout;
+  private final PodEvents events;
 
   RuntimeGrpcService(
       RuntimeInfo info,
@@ -105,7 +105,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       RuntimeHandlers handlers,
       HostFeatures host,
       Conmon conmon,
-      ContainerLayout layout) {
+      ContainerLayout layout,
+      PodEvents events) {
     this.info = info;
     this.sandboxes = sandboxes;
     this.containers = containers;
@@ -119,6 +120,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.host = host;
     this.conmon = conmon;
     this.layout = layout;
+    this.events = events;
   }
 
   @Override
@@ -307,13 +309,10 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   @Override
   public void streamPodSandboxes(
       StreamPodSandboxesRequest request, StreamObserver<StreamPodSandboxesResponse> observer) {
-    for (List<Sandbox> part : parts(matching(request.getFilter()).toList())) {
-      observer.onNext(
-          StreamPodSandboxesResponse.newBuilder()
-              .addAllPodSandboxes(part.stream().map(GrpcAnswers::sandbox).toList())
-              .build());
-    }
-    observer.onCompleted();
+    GrpcParts.send(
+        matching(request.getFilter()).map(GrpcAnswers::sandbox),
+        part -> StreamPodSandboxesResponse.newBuilder().addAllPodSandboxes(part).build(),
+        observer);
   }
 
   private Stream<Sandbox> matching(PodSandboxFilter filter) {
@@ -414,13 +413,10 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   @Override
   public void streamContainers(
       StreamContainersRequest request, StreamObserver<StreamContainersResponse> observer) {
-    for (List<Container> part : parts(matching(request.getFilter()).toList())) {
-      observer.onNext(
-          StreamContainersResponse.newBuilder()
-              .addAllContainers(part.stream().map(GrpcAnswers::container).toList())
-              .build());
-    }
-    observer.onCompleted();
+    GrpcParts.send(
+        matching(request.getFilter()).map(GrpcAnswers::container),
+        part -> StreamContainersResponse.newBuilder().addAllContainers(part).build(),
+        observer);
   }
 
   private Stream<Container> matching(ContainerFilter filter) {
@@ -486,6 +482,19 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
         });
   }
 
+  /** Ends only with its caller, or when the caller doesn't keep up. */
+  @Override
+  public void getContainerEvents(
+      GetEventsRequest request, StreamObserver<ContainerEventResponse> observer) {
+    try (PodEvents.Subscription subscription = events.subscribe()) {
+      while (true) {
+        observer.onNext(EventGrpcAnswers.event(subscription.next()));
+      }
+    } catch (InterruptedException e) {
+      throw givenUp(e);
+    }
+  }
+
   /** Work that may be interrupted and may touch files. */
   @FunctionalInterface
   private interface Work<T> {
@@ -497,10 +506,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     try {
       message = work.call();
     } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      CancellationException given = new CancellationException("the caller gave up");
-      given.initCause(e);
-      throw given;
+      throw givenUp(e);
     } catch (IOException e) {
       throw new java.io.UncheckedIOException(e);
     }
@@ -508,12 +514,11 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     observer.onCompleted();
   }
 
-  private static <T> List<List<T>> parts(List<T> all) {
-    List<List<T>> parts = new ArrayList<>();
-    for (int from = 0; from < all.size(); from += ITEMS_PER_MESSAGE) {
-      parts.add(all.subList(from, Math.min(all.size(), from + ITEMS_PER_MESSAGE)));
-    }
-    return parts;
+  private static CancellationException givenUp(InterruptedException e) {
+    Thread.currentThread().interrupt();
+    CancellationException given = new CancellationException("the caller gave up");
+    given.initCause(e);
+    return given;
   }
 
   private static String json(Object value) throws IOException {

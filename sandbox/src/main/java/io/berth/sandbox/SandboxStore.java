@@ -23,6 +23,7 @@ public final class SandboxStore {
 
   private final RecordFolder<Sandbox> records;
   private final AtomicReference<Index> index;
+  private volatile Listener listener = (_, _) -> {};
 
   /// One writer at a time per record, while others may wait for the disk at the same time.
   private final List<ReentrantLock> writers =
@@ -33,11 +34,28 @@ public final class SandboxStore {
   /// @param settings tell the folder, which has one JSON file per sandbox
   public SandboxStore(SandboxSettings settings) {
     records = new RecordFolder<>(settings.layout().records(), Sandbox.class, FORMAT_VERSION);
-    Index found = new Index(new TreeMap<>(), Map.of());
+    NavigableMap<String, Sandbox> byId = new TreeMap<>();
+    Map<SandboxName, SandboxId> idByName = new HashMap<>();
     for (Sandbox sandbox : records.readAll().values()) {
-      found = found.with(sandbox);
+      byId.put(sandbox.id().value(), sandbox);
+      idByName.put(sandbox.name(), sandbox.id());
     }
-    index = new AtomicReference<>(found);
+    index = new AtomicReference<>(new Index(byId, idByName));
+  }
+
+  /// Hears of transitions.
+  @FunctionalInterface
+  public interface Listener {
+    /// Called when the transition is on disk and in the index, and before another one of the same
+    /// sandbox; must not wait.
+    ///
+    /// @param after absent when the record was deleted
+    void changed(@Nullable Sandbox before, @Nullable Sandbox after);
+  }
+
+  /// To be set before the store is served.
+  public void onChange(Listener listener) {
+    this.listener = listener;
   }
 
   /// Both maps are never changed once they are in an index.
@@ -173,6 +191,7 @@ public final class SandboxStore {
       }
       records.write(id.value(), changed);
       index.updateAndGet(now -> now.with(changed));
+      listener.changed(old, changed);
       return changed;
     } finally {
       writer.unlock();
@@ -196,6 +215,7 @@ public final class SandboxStore {
       }
       records.delete(id.value());
       index.updateAndGet(now -> now.without(old));
+      listener.changed(old, null);
     } finally {
       writer.unlock();
     }

@@ -1,0 +1,63 @@
+package io.berth.runtime;
+
+import io.berth.linux.Cgroups;
+import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/**
+ * Whether the kernel's OOM killer struck in a container, be it only a child of its first process.
+ * The kernel counts before it sends the signal, so the counter is complete once the container has
+ * ended; to be read while the cgroup is there.
+ */
+final class OomKills {
+  private static final String COUNTER = "oom_kill ";
+
+  private final ContainerLayout layout;
+  private final Cgroups cgroups;
+
+  OomKills(ContainerLayout layout, Cgroups cgroups) {
+    this.layout = layout;
+    this.cgroups = cgroups;
+  }
+
+  /** By conmon's mark when the cgroup is gone, as systemd removes it early. */
+  boolean struck(Container container) {
+    Path folder = cgroups.folder("memory", container.cgroup());
+    try {
+      return cgroups.unified()
+          ? counted(folder.resolve("memory.events")) // of all beneath it too
+          : countedBeneath(folder);
+    } catch (IOException e) {
+      return Files.exists(layout.oomMark(container.id()));
+    }
+  }
+
+  /** On v1 each cgroup counts for itself, and a container may have made some of its own. */
+  private static boolean countedBeneath(Path folder) throws IOException {
+    if (counted(folder.resolve("memory.oom_control"))) {
+      return true;
+    }
+    try (DirectoryStream<Path> children = Files.newDirectoryStream(folder, Files::isDirectory)) {
+      for (Path child : children) {
+        if (countedBeneath(child)) {
+          return true;
+        }
+      }
+    } catch (DirectoryIteratorException e) {
+      throw e.getCause();
+    }
+    return false;
+  }
+
+  private static boolean counted(Path counters) throws IOException {
+    for (String line : Files.readAllLines(counters)) {
+      if (line.startsWith(COUNTER)) {
+        return !line.substring(COUNTER.length()).strip().equals("0");
+      }
+    }
+    return false;
+  }
+}

@@ -1,0 +1,83 @@
+package io.berth.runtime;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.berth.linux.Cgroups;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Against folders that look like cgroups; OomIT does it with the kernel. */
+class OomKillsTest {
+  @TempDir Path folder;
+  private final Container container =
+      Containers.of(Containers.id("aa"), "web", ContainerState.RUNNING);
+
+  private Path legacy() throws IOException {
+    write("cgroup/memory/cgroup.procs", "");
+    return Path.of("cgroup/memory" + container.cgroup());
+  }
+
+  private Path unified() throws IOException {
+    write("cgroup/cgroup.controllers", "memory");
+    return Path.of("cgroup" + container.cgroup());
+  }
+
+  private void write(String file, String content) throws IOException {
+    Path path = folder.resolve(file);
+    Files.createDirectories(path.getParent());
+    Files.writeString(path, content);
+  }
+
+  private boolean struck() {
+    return new OomKills(layout(), Cgroups.detect(folder.resolve("cgroup"))).struck(container);
+  }
+
+  private ContainerLayout layout() {
+    return new ContainerLayout(folder.resolve("run"), folder.resolve("root"));
+  }
+
+  @Test
+  void aLimitReachedWithoutAKillIsNone() throws IOException {
+    write(legacy() + "/memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 0\n");
+    assertThat(struck()).isFalse();
+  }
+
+  @Test
+  void aKillCounts() throws IOException {
+    write(legacy() + "/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
+    assertThat(struck()).isTrue();
+  }
+
+  @Test
+  void aKillInACgroupThatTheContainerMadeCountsOnV1() throws IOException {
+    write(legacy() + "/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n");
+    write(legacy() + "/own/deep/memory.oom_control", "oom_kill 2\n");
+    write(legacy() + "/own/memory.oom_control", "oom_kill 0\n");
+    assertThat(struck()).isTrue();
+  }
+
+  @Test
+  void v2CountsKillsAndNotLimitsReached() throws IOException {
+    String events = unified() + "/memory.events";
+    write(events, "low 0\nhigh 3\nmax 7\noom 2\noom_kill 0\noom_group_kill 0\n");
+    assertThat(struck()).isFalse();
+    write(events, "low 0\nhigh 3\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n");
+    assertThat(struck()).isTrue();
+  }
+
+  @Test
+  void conmonsMarkCountsOnlyWhenTheCgroupIsGone() throws IOException {
+    Path mark = layout().oomMark(container.id());
+    Files.createDirectories(mark.getParent());
+    Files.writeString(mark, "");
+    write(legacy() + "/memory.oom_control", "oom_kill 0\n");
+    assertThat(struck()).isFalse();
+    Files.delete(folder.resolve(legacy() + "/memory.oom_control"));
+    assertThat(struck()).isTrue();
+    Files.delete(mark);
+    assertThat(struck()).isFalse();
+  }
+}
