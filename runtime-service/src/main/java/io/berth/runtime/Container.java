@@ -2,8 +2,12 @@ package io.berth.runtime;
 
 import io.berth.linux.ProcessRef;
 import io.berth.oci.Digest;
+import io.berth.sandbox.LinuxResources;
 import io.berth.sandbox.SandboxId;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -23,6 +27,7 @@ import org.jspecify.annotations.Nullable;
  * @param init the container's first process, once the runtime has made it
  * @param monitor its conmon
  * @param exit how it ended
+ * @param update what became of its limits since it was made
  */
 public record Container(
     ContainerId id,
@@ -43,7 +48,8 @@ public record Container(
     long startedAt,
     @Nullable ProcessRef init,
     @Nullable ProcessRef monitor,
-    @Nullable Exit exit) {
+    @Nullable Exit exit,
+    @Nullable Update update) {
 
   /** The user that the program runs as, resolved in the image. */
   public record User(long uid, long gid, List<Long> groups) {}
@@ -56,6 +62,53 @@ public record Container(
    * @param finishedAt nanoseconds since 1970
    */
   public record Exit(int code, String reason, String message, long finishedAt) {}
+
+  /**
+   * Limits that were changed since.
+   *
+   * @param resources those in force; absent: as configured
+   * @param before while a change is under way: what the cgroup's files said, by their names
+   */
+  public record Update(@Nullable LinuxResources resources, Map<String, String> before) {
+    public Update {
+      before = Collections.unmodifiableMap(new LinkedHashMap<>(before));
+    }
+  }
+
+  /** The limits in force. */
+  public @Nullable LinuxResources resources() {
+    LinuxResources changed = updated();
+    return changed == null ? config.resources() : changed;
+  }
+
+  /** The limits of the last update; absent before the first. */
+  @Nullable LinuxResources updated() {
+    return update == null ? null : update.resources();
+  }
+
+  Container withUpdate(Update newUpdate) {
+    return new Container(
+        id,
+        sandboxId,
+        config,
+        handler,
+        imageId,
+        imageRef,
+        imageName,
+        state,
+        bootId,
+        cgroupsPath,
+        cgroup,
+        logPath,
+        stopSignal,
+        user,
+        createdAt,
+        startedAt,
+        init,
+        monitor,
+        exit,
+        newUpdate);
+  }
 
   Container withState(ContainerState next) {
     return new Container(
@@ -77,7 +130,8 @@ public record Container(
         startedAt,
         init,
         monitor,
-        exit);
+        exit,
+        update);
   }
 
   Container withUser(User effective) {
@@ -100,7 +154,8 @@ public record Container(
         startedAt,
         init,
         monitor,
-        exit);
+        exit,
+        update);
   }
 
   Container created(ProcessRef newInit, @Nullable ProcessRef newMonitor) {
@@ -123,7 +178,8 @@ public record Container(
         startedAt,
         newInit,
         newMonitor,
-        exit);
+        exit,
+        update);
   }
 
   Container started(long at) {
@@ -146,7 +202,8 @@ public record Container(
         at,
         init,
         monitor,
-        exit);
+        exit,
+        update);
   }
 
   /**
@@ -175,7 +232,8 @@ public record Container(
         began,
         init,
         monitor,
-        ordered);
+        ordered,
+        update);
   }
 
   ContainerName name() {

@@ -256,6 +256,7 @@ public final class ContainerCreator {
         0,
         null,
         null,
+        null,
         null);
   }
 

@@ -30,6 +30,7 @@ final class ContainerRecovery {
   private final ContainerTeardown teardown;
   private final ExitWatch exits;
   private final PodLifecycle pods;
+  private final ContainerUpdater updater;
   private final Debts debts;
   private final String bootId;
 
@@ -41,6 +42,7 @@ final class ContainerRecovery {
       ContainerTeardown teardown,
       ExitWatch exits,
       PodLifecycle pods,
+      ContainerUpdater updater,
       Debts debts,
       String bootId) {
     this.layout = layout;
@@ -50,6 +52,7 @@ final class ContainerRecovery {
     this.teardown = teardown;
     this.exits = exits;
     this.pods = pods;
+    this.updater = updater;
     this.debts = debts;
     this.bootId = bootId;
   }
@@ -63,6 +66,7 @@ final class ContainerRecovery {
     for (Container container : store.all()) {
       try {
         recover(container);
+        undoUpdate(container);
       } catch (RuntimeException e) {
         // One container that resists must not keep the others from being served; stop and remove
         // try again.
@@ -104,6 +108,15 @@ final class ContainerRecovery {
       }
       case EXITED -> {}
       case REMOVING -> finishRemoval(container);
+    }
+  }
+
+  /** One that the daemon's end cut short, be it after the runtime had done its part. */
+  private void undoUpdate(Container container) throws InterruptedException {
+    Container.Update update = container.update();
+    if (update != null && !update.before().isEmpty()) {
+      teardown.endUpdate(container.id(), container.handler());
+      updater.undo(container.id());
     }
   }
 

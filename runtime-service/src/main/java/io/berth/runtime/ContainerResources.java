@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Function;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
@@ -19,23 +20,40 @@ final class ContainerResources {
   /** A key is one file in the container's cgroup, so it has a controller and no slash. */
   private static final Pattern UNIFIED_KEY = Pattern.compile("[a-z]+(\\.[A-Za-z0-9_]+)+");
 
-  private ContainerResources() {}
+  private final HostFeatures host;
+  private final Function<String, ContainerException> refuse;
+
+  /**
+   * For one container.
+   *
+   * @param refuse makes the refusal of a wrong value out of what is wrong with it
+   */
+  ContainerResources(HostFeatures host, Function<String, ContainerException> refuse) {
+    this.host = host;
+    this.refuse = refuse;
+  }
 
   static RuntimeSpec.Resources of(
       Request request, List<RuntimeSpec.DeviceRule> devices, int pidsLimit) {
     LinuxResources wanted = request.config().resources();
-    RuntimeSpec.Pids pids = pidsLimit == 0 ? null : new RuntimeSpec.Pids(pidsLimit);
-    if (wanted == null) {
-      return new RuntimeSpec.Resources(devices, null, null, pids, null, null, null);
-    }
+    RuntimeSpec.Resources limits =
+        wanted == null
+            ? new RuntimeSpec.Resources(null, null, null, null, null, null, null)
+            : new ContainerResources(request.host(), request::invalid).limits(wanted);
     return new RuntimeSpec.Resources(
         devices,
-        memory(request, wanted),
-        cpu(request, wanted),
-        pids,
+        limits.memory(),
+        limits.cpu(),
+        pidsLimit == 0 ? null : new RuntimeSpec.Pids(pidsLimit),
         null,
-        hugepages(request, wanted),
-        unified(request, wanted));
+        limits.hugepageLimits(),
+        limits.unified());
+  }
+
+  /** Without devices and the limit of processes, which no request names. */
+  RuntimeSpec.Resources limits(LinuxResources wanted) {
+    return new RuntimeSpec.Resources(
+        null, memory(wanted), cpu(wanted), null, null, hugepages(wanted), unified(wanted));
   }
 
   /**
@@ -50,30 +68,30 @@ final class ContainerResources {
     return (int) Math.max(value, request.host().lowestOomScoreAdj());
   }
 
-  private static RuntimeSpec.@Nullable Memory memory(Request request, LinuxResources wanted) {
-    Long limit = atLeast(request, "memory_limit_in_bytes", wanted.memoryLimit(), -1);
-    Long swap = atLeast(request, "memory_swap_limit_in_bytes", wanted.memorySwapLimit(), -1);
-    if (swap == null && limit != null && request.host().swapAccounting()) {
+  private RuntimeSpec.@Nullable Memory memory(LinuxResources wanted) {
+    Long limit = atLeast("memory_limit_in_bytes", wanted.memoryLimit(), -1);
+    Long swap = atLeast("memory_swap_limit_in_bytes", wanted.memorySwapLimit(), -1);
+    if (swap == null && limit != null && host.swapAccounting()) {
       swap = limit; // no swapping beyond the limit
     }
     if (swap != null && swap != -1) {
       if (limit == null || limit == -1) {
-        throw request.invalid(
+        throw refuse.apply(
             "memory_swap_limit_in_bytes "
                 + swap
                 + " counts memory and swap together, so memory_limit_in_bytes is needed too");
       }
       if (swap < limit) {
-        throw request.invalid(
+        throw refuse.apply(
             "memory_swap_limit_in_bytes "
                 + swap
                 + " counts memory and swap together and must not be below memory_limit_in_bytes "
                 + limit);
       }
     }
-    if (swap != null && !request.host().swapAccounting()) {
+    if (swap != null && !host.swapAccounting()) {
       if (swap != -1 && !swap.equals(limit)) {
-        throw request.invalid(
+        throw refuse.apply(
             "memory_swap_limit_in_bytes "
                 + swap
                 + " can't be enforced, as this kernel doesn't account swap; boot it with swapaccount=1");
@@ -85,51 +103,50 @@ final class ContainerResources {
         : new RuntimeSpec.Memory(limit, null, swap, null, null, null, null);
   }
 
-  private static RuntimeSpec.@Nullable Cpu cpu(Request request, LinuxResources wanted) {
-    Long shares = atLeast(request, "cpu_shares", wanted.cpuShares(), 0);
-    Long quota = atLeast(request, "cpu_quota", wanted.cpuQuota(), -1);
-    Long period = atLeast(request, "cpu_period", wanted.cpuPeriod(), 0);
-    String cpus = list(request, "cpuset_cpus", wanted.cpusetCpus());
-    String mems = list(request, "cpuset_mems", wanted.cpusetMems());
+  private RuntimeSpec.@Nullable Cpu cpu(LinuxResources wanted) {
+    Long shares = atLeast("cpu_shares", wanted.cpuShares(), 0);
+    Long quota = atLeast("cpu_quota", wanted.cpuQuota(), -1);
+    Long period = atLeast("cpu_period", wanted.cpuPeriod(), 0);
+    String cpus = list("cpuset_cpus", wanted.cpusetCpus());
+    String mems = list("cpuset_mems", wanted.cpusetMems());
     return shares == null && quota == null && period == null && cpus == null && mems == null
         ? null
         : new RuntimeSpec.Cpu(shares, quota, null, period, null, null, cpus, mems, null);
   }
 
-  private static @Nullable Long atLeast(Request request, String field, long value, long minimum) {
+  private @Nullable Long atLeast(String field, long value, long minimum) {
     if (value < minimum) {
-      throw request.invalid(field + " " + value + " is negative");
+      throw refuse.apply(field + " " + value + " is negative");
     }
     return value == 0 ? null : value;
   }
 
-  private static @Nullable String list(Request request, String field, String value) {
+  private @Nullable String list(String field, String value) {
     if (value.isEmpty()) {
       return null;
     }
     if (!CPU_LIST.matcher(value).matches()) {
-      throw request.invalid(field + " \"" + value + "\" isn't a list such as 0-3,7");
+      throw refuse.apply(field + " \"" + value + "\" isn't a list such as 0-3,7");
     }
     return value;
   }
 
   /** The kubelet names every page size of the machine, those that nobody asked for with 0. */
-  private static @Nullable List<RuntimeSpec.HugepageLimit> hugepages(
-      Request request, LinuxResources wanted) {
+  private @Nullable List<RuntimeSpec.HugepageLimit> hugepages(LinuxResources wanted) {
     List<RuntimeSpec.HugepageLimit> limits = new ArrayList<>();
     for (Map.Entry<String, Long> limit : new TreeMap<>(wanted.hugepageLimits()).entrySet()) {
       if (!PAGE_SIZE.matcher(limit.getKey()).matches() || limit.getValue() < 0) {
-        throw request.invalid(
+        throw refuse.apply(
             "hugepage limit \""
                 + limit.getKey()
                 + "\" = "
                 + limit.getValue()
                 + " isn't a size such as 2MB and a number of bytes");
       }
-      if (request.host().hugetlb()) {
+      if (host.hugetlb()) {
         limits.add(new RuntimeSpec.HugepageLimit(limit.getKey(), limit.getValue()));
       } else if (limit.getValue() != 0) {
-        throw request.invalid(
+        throw refuse.apply(
             "its limit of "
                 + limit.getKey()
                 + " pages can't be enforced, as this machine has no hugetlb controller");
@@ -138,16 +155,16 @@ final class ContainerResources {
     return limits.isEmpty() ? null : limits;
   }
 
-  private static @Nullable Map<String, String> unified(Request request, LinuxResources wanted) {
+  private @Nullable Map<String, String> unified(LinuxResources wanted) {
     if (wanted.unified().isEmpty()) {
       return null;
     }
-    if (!request.host().cgroupV2()) {
-      throw request.invalid("unified resources need cgroup v2, and this machine uses v1");
+    if (!host.cgroupV2()) {
+      throw refuse.apply("unified resources need cgroup v2, and this machine uses v1");
     }
     for (String key : wanted.unified().keySet()) {
       if (!UNIFIED_KEY.matcher(key).matches()) {
-        throw request.invalid("unified resource \"" + key + "\" isn't a cgroup file");
+        throw refuse.apply("unified resource \"" + key + "\" isn't a cgroup file");
       }
     }
     return new TreeMap<>(wanted.unified());

@@ -76,9 +76,12 @@ public final class ContainerRuntime implements AutoCloseable {
         new ContainerManager(settings, store, sandboxes, handlers, teardown, exits);
     PodLifecycle pods =
         new PodLifecycle(sandboxManager, sandboxes, store, manager, handlers, events);
+    ContainerUpdater updater =
+        new ContainerUpdater(layout, store, handlers, host, new CgroupLimits(cgroups), debts);
+    debts.register(ContainerUpdater.DEBT, debt -> updater.undo(new ContainerId(debt.subject())));
     recovery =
         new ContainerRecovery(
-            layout, store, sandboxes, handlers, teardown, exits, pods, debts, bootId);
+            layout, store, sandboxes, handlers, teardown, exits, pods, updater, debts, bootId);
     ExecLauncher launcher = new ExecLauncher(layout, handlers, cgroups);
     service =
         new RuntimeGrpcService(
@@ -95,7 +98,9 @@ public final class ContainerRuntime implements AutoCloseable {
             host,
             conmon,
             layout,
-            events);
+            events,
+            updater,
+            sandboxManager);
   }
 
   /**

@@ -80,6 +80,12 @@ final class ContainerTeardown {
     end("start container " + id, () -> runtimeCalls(id, runtime, "start"));
   }
 
+  /** As {@link #endStart}, for the runtime's {@code update}. */
+  void endUpdate(ContainerId id, String handler) throws InterruptedException {
+    OciRuntime runtime = handlers.get(handler);
+    end("update container " + id, () -> runtimeCalls(id, runtime, "update"));
+  }
+
   /** Kills every process in the cgroup. */
   void killAll(String cgroup) {
     processes(cgroup).forEach(process -> process.signal(SIGKILL));
@@ -186,8 +192,10 @@ final class ContainerTeardown {
       ContainerId id, OciRuntime runtime, String subcommand) {
     String root = "--root=" + runtime.root();
     return processesWith(arguments -> {
-      int at = arguments.indexOf(id.value());
-      return at > 0 && arguments.get(at - 1).equals(subcommand) && arguments.contains(root);
+      int at = arguments.indexOf(subcommand);
+      return at > 0
+          && arguments.subList(at, arguments.size()).contains(id.value())
+          && arguments.contains(root);
     });
   }
 

@@ -178,8 +178,9 @@ final class GrpcAnswers {
           .setReason(exit.reason())
           .setMessage(exit.message());
     }
-    if (config.resources() != null) {
-      status.setResources(ContainerResources.newBuilder().setLinux(resources(config.resources())));
+    LinuxResources limits = container.resources();
+    if (limits != null) {
+      status.setResources(ContainerResources.newBuilder().setLinux(resources(limits)));
     }
     Container.User user = container.user();
     if (user != null) {

@@ -14,6 +14,7 @@ import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.SELinuxOption;
 import io.berth.cri.v1.Signal;
+import io.berth.cri.v1.UpdateContainerResourcesRequest;
 import io.berth.runtime.ContainerException.Reason;
 import io.berth.sandbox.DnsConfig;
 import io.berth.sandbox.LinuxResources;
@@ -276,7 +277,20 @@ final class GrpcRequests {
     };
   }
 
-  private static LinuxResources resources(LinuxContainerResources r) {
+  /**
+   * New limits of a container.
+   *
+   * @throws ContainerException INVALID when the request has no Linux part
+   */
+  static LinuxResources update(String container, UpdateContainerResourcesRequest request) {
+    if (request.hasWindows() || !request.hasLinux()) {
+      throw invalid(
+          "update container " + container + ": this is Linux; set linux, and nothing in windows");
+    }
+    return resources(request.getLinux());
+  }
+
+  static LinuxResources resources(LinuxContainerResources r) {
     Map<String, Long> pages =
         r.getHugepageLimitsList().stream()
             .collect(

@@ -3,6 +3,8 @@ package io.berth.runtime;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.ErrnoException;
 import io.berth.linux.Subprocess;
+import io.berth.oci.Json;
+import io.berth.oci.RuntimeSpec;
 import io.berth.runtime.ContainerException.Reason;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -185,6 +187,19 @@ public final class OciRuntime {
   }
 
   /**
+   * Sets limits of a living container; what is absent stays.
+   *
+   * @throws ContainerException RUNTIME_FAILED with the runtime's words, and then some limits may be
+   *     set
+   */
+  void update(ContainerId id, RuntimeSpec.Resources limits) throws InterruptedException {
+    run(
+        "update container " + id,
+        Subprocess.command(command(List.of("update", "--resources", "/dev/stdin", id.value())))
+            .input(Json.write(limits)));
+  }
+
+  /**
    * What the runtime says of a container.
    *
    * @return {@code created, running, stopped} or {@code paused}; empty when it knows none, or
@@ -251,19 +266,19 @@ public final class OciRuntime {
   }
 
   private void run(String operation, List<String> arguments) throws InterruptedException {
+    run(operation, Subprocess.command(command(arguments)));
+  }
+
+  private void run(String operation, Subprocess.Builder call) throws InterruptedException {
     Subprocess.Result result;
     try {
-      result = invoke(arguments);
+      result = call.environment(environment).run();
     } catch (ErrnoException e) {
       throw failed(operation, e.getMessage());
     }
     if (!result.ok()) {
       throw failed(operation, words(result.err()));
     }
-  }
-
-  private Subprocess.Result invoke(List<String> arguments) throws InterruptedException {
-    return Subprocess.command(command(arguments)).environment(environment).run();
   }
 
   private List<String> command(List<String> arguments) {

@@ -50,12 +50,17 @@ import io.berth.cri.v1.StreamContainersRequest;
 import io.berth.cri.v1.StreamContainersResponse;
 import io.berth.cri.v1.StreamPodSandboxesRequest;
 import io.berth.cri.v1.StreamPodSandboxesResponse;
+import io.berth.cri.v1.UpdateContainerResourcesRequest;
+import io.berth.cri.v1.UpdateContainerResourcesResponse;
+import io.berth.cri.v1.UpdatePodSandboxResourcesRequest;
+import io.berth.cri.v1.UpdatePodSandboxResourcesResponse;
 import io.berth.cri.v1.UpdateRuntimeConfigRequest;
 import io.berth.cri.v1.UpdateRuntimeConfigResponse;
 import io.berth.cri.v1.VersionRequest;
 import io.berth.cri.v1.VersionResponse;
 import io.berth.oci.Json;
 import io.berth.sandbox.Sandbox;
+import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxStore;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
@@ -68,6 +73,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * CRI's RuntimeService: translates, calls the one class that does the work, translates back.
@@ -75,6 +82,7 @@ import java.util.stream.Stream;
  * answer UNIMPLEMENTED.
  */
 public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceImplBase {
+  private static final Logger log = LoggerFactory.getLogger(RuntimeGrpcService.class);
   private static final String KUBELET_API_VERSION = "0.1.0"; // a constant of the protocol
 
   private final RuntimeInfo info;
@@ -91,6 +99,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final Conmon conmon;
   private final ContainerLayout layout;
   private final PodEvents events;
+  private final ContainerUpdater updater;
+  private final SandboxManager sandboxManager;
 
   RuntimeGrpcService(
       RuntimeInfo info,
@@ -106,7 +116,9 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       HostFeatures host,
       Conmon conmon,
       ContainerLayout layout,
-      PodEvents events) {
+      PodEvents events,
+      ContainerUpdater updater,
+      SandboxManager sandboxManager) {
     this.info = info;
     this.sandboxes = sandboxes;
     this.containers = containers;
@@ -121,6 +133,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.conmon = conmon;
     this.layout = layout;
     this.events = events;
+    this.updater = updater;
+    this.sandboxManager = sandboxManager;
   }
 
   @Override
@@ -228,10 +242,16 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
                 .build());
   }
 
-  /** The pod CIDR is the CNI configuration's business, which Berth doesn't write. */
+  /**
+   * The pod CIDR is the CNI configuration's business, which Berth doesn't write: a network plugin
+   * asks the API server for it.
+   */
   @Override
   public void updateRuntimeConfig(
       UpdateRuntimeConfigRequest request, StreamObserver<UpdateRuntimeConfigResponse> observer) {
+    log.debug(
+        "pod CIDR {} is left to the CNI configuration",
+        request.getRuntimeConfig().getNetworkConfig().getPodCidr());
     answer(observer, UpdateRuntimeConfigResponse::getDefaultInstance);
   }
 
@@ -479,6 +499,35 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
               .forEach(
                   c -> response.addStats(GrpcAnswers.stats(c, stats.read(c), info.storePath())));
           return response.build();
+        });
+  }
+
+  @Override
+  public void updateContainerResources(
+      UpdateContainerResourcesRequest request,
+      StreamObserver<UpdateContainerResourcesResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          updater.update(
+              request.getContainerId(), GrpcRequests.update(request.getContainerId(), request));
+          return UpdateContainerResourcesResponse.getDefaultInstance();
+        });
+  }
+
+  /** The kubelet has changed the pod's cgroup itself by now. */
+  @Override
+  public void updatePodSandboxResources(
+      UpdatePodSandboxResourcesRequest request,
+      StreamObserver<UpdatePodSandboxResourcesResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          sandboxManager.updateResources(
+              request.getPodSandboxId(),
+              request.hasOverhead() ? GrpcRequests.resources(request.getOverhead()) : null,
+              request.hasResources() ? GrpcRequests.resources(request.getResources()) : null);
+          return UpdatePodSandboxResourcesResponse.getDefaultInstance();
         });
   }
 

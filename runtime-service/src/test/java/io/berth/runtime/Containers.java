@@ -38,6 +38,7 @@ final class Containers {
         0,
         null,
         null,
+        null,
         null);
   }
 

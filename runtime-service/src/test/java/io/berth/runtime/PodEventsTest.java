@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -58,8 +59,9 @@ class PodEventsTest {
     containers.delete(container.id());
   }
 
-  private void become(Container container, java.util.function.UnaryOperator<Container> change) {
-    containers.update(container.id(), change::apply);
+  private void become(
+      Container container, java.util.function.Function<Container, @Nullable Container> change) {
+    containers.update(container.id(), change);
   }
 
   private static List<PodEvent> take(PodEvents.Subscription subscription, int count)

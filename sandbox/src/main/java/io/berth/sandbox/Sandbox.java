@@ -77,6 +77,21 @@ public record Sandbox(
         initPid);
   }
 
+  Sandbox withConfig(SandboxConfig changed) {
+    return new Sandbox(
+        id,
+        changed,
+        handler,
+        state,
+        createdAtNanos,
+        bootId,
+        hostname,
+        cgroup,
+        ips,
+        cniResult,
+        initPid);
+  }
+
   Sandbox withNetwork(PodNetwork.Address address) {
     return new Sandbox(
         id,

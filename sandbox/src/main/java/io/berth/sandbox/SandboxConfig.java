@@ -39,4 +39,22 @@ public record SandboxConfig(
     cgroupParent = Copies.of(cgroupParent);
     sysctls = Copies.of(sysctls);
   }
+
+  SandboxConfig withResources(
+      @Nullable LinuxResources newOverhead, @Nullable LinuxResources newResources) {
+    return new SandboxConfig(
+        name,
+        hostname,
+        logDirectory,
+        dns,
+        portMappings,
+        labels,
+        annotations,
+        cgroupParent,
+        sysctls,
+        namespaces,
+        security,
+        newOverhead,
+        newResources);
+  }
 }

@@ -137,7 +137,9 @@ public final class SandboxManager {
   }
 
   private static void requireSame(Sandbox taken, SandboxConfig config, String handler) {
-    if (!taken.config().equals(config) || !taken.handler().equals(handler)) {
+    // Resources are for information and may have been updated since.
+    if (!taken.config().withResources(null, null).equals(config.withResources(null, null))
+        || !taken.handler().equals(handler)) {
       throw new SandboxException(
           Reason.CONFLICT,
           "run sandbox "
@@ -306,6 +308,23 @@ public final class SandboxManager {
   private void mountSharedMemory(SandboxId id) throws IOException {
     Path target = Files.createDirectories(layout.sharedMemory(id));
     Mounts.tmpfs(target, SHM_OPTIONS, true);
+  }
+
+  /// Keeps what the kubelet has made of the pod's own limits, for information.
+  ///
+  /// @param overhead absent: as it was; the same with `resources`
+  /// @throws SandboxException NOT_FOUND
+  public void updateResources(
+      String idOrPrefix, @Nullable LinuxResources overhead, @Nullable LinuxResources resources) {
+    var _ =
+        store.update(
+            store.get(idOrPrefix).id(),
+            s ->
+                s.withConfig(
+                    s.config()
+                        .withResources(
+                            overhead == null ? s.config().overhead() : overhead,
+                            resources == null ? s.config().resources() : resources)));
   }
 
   /// Closes a sandbox to new containers: from here on CRI shows it as not ready. To be called
