@@ -18,7 +18,6 @@ final class EventFeed implements AutoCloseable {
 
   private final CriClient client;
   private final List<ContainerEventResponse> events = new CopyOnWriteArrayList<>();
-  private final Thread reader;
 
   EventFeed(BerthDaemon daemon) {
     client = new CriClient(daemon.socket());
@@ -27,7 +26,7 @@ final class EventFeed implements AutoCloseable {
             .runtime()
             .withDeadlineAfter(1, TimeUnit.HOURS)
             .getContainerEvents(GetEventsRequest.getDefaultInstance());
-    reader = Thread.ofVirtual().start(() -> read(stream));
+    var _ = Thread.ofVirtual().start(() -> read(stream));
   }
 
   private void read(Iterator<ContainerEventResponse> stream) {
@@ -71,8 +70,7 @@ final class EventFeed implements AutoCloseable {
   }
 
   @Override
-  public void close() throws InterruptedException {
-    client.close();
-    reader.join();
+  public void close() {
+    client.close(); // which ends the reader
   }
 }

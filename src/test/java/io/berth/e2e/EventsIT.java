@@ -127,8 +127,8 @@ class EventsIT {
       assertThat(one.kinds(container)).isEqualTo(WHOLE_LIFE);
       assertThat(two.of(pod)).isEqualTo(one.of(pod));
       assertThat(one.of(pod))
-          .allSatisfy(e -> assertThat(e.getPodSandboxStatus().getMetadata().getName())
-              .isEqualTo("heard"))
+          .allSatisfy(
+              e -> assertThat(e.getPodSandboxStatus().getMetadata().getName()).isEqualTo("heard"))
           .extracting(ContainerEventResponse::getCreatedAt)
           .isSorted()
           .doesNotHaveDuplicates();
@@ -147,7 +147,9 @@ class EventsIT {
       life.removePod(pod);
       feed.awaitDeleted(pod);
 
-      assertThat(feed.of(pod).stream().map(e -> told(e) + (e.getContainerId().equals(pod) ? " pod" : "")))
+      assertThat(
+              feed.of(pod).stream()
+                  .map(e -> told(e) + (e.getContainerId().equals(pod) ? " pod" : "")))
           .endsWith(
               "STOPPED NOTREADY [CONTAINER_EXITED]",
               "STOPPED NOTREADY [CONTAINER_EXITED] pod",

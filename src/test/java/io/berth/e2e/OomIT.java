@@ -51,7 +51,9 @@ class OomIT {
 
   private static ContainerStatus ended(PodLife life, String id) throws InterruptedException {
     Await.until(
-        id + " has ended", SOON, () -> life.status(id).getState() == ContainerState.CONTAINER_EXITED);
+        id + " has ended",
+        SOON,
+        () -> life.status(id).getState() == ContainerState.CONTAINER_EXITED);
     return life.status(id);
   }
 
@@ -103,7 +105,8 @@ class OomIT {
                 pod,
                 config,
                 limited(
-                    "main", "until [ -e /signals/go ]; do sleep 0.02; done; " + GREED + "; exit 0"));
+                    "main",
+                    "until [ -e /signals/go ]; do sleep 0.02; done; " + GREED + "; exit 0"));
         life.start(id);
       }
       daemon.kill9();
