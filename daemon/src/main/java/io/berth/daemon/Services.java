@@ -12,6 +12,7 @@ import io.berth.image.LayerIngester;
 import io.berth.image.LayerUnpacker;
 import io.berth.image.RegistryClient;
 import io.berth.image.RegistryHosts;
+import io.berth.image.TransferSettings;
 import io.berth.image.UnpackLimits;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
@@ -93,8 +94,7 @@ final class Services implements AutoCloseable {
     Platform platform = HostPlatform.detect();
     var registries =
         new RegistryClient(
-            new RegistryHosts(config.images().registryConfigDir()),
-            RegistryClient.Timeouts.DEFAULT);
+            new RegistryHosts(config.images().registryConfigDir()), TransferSettings.DEFAULT);
     var puller =
         new ImagePuller(
             registries, images, snapshotter, layers, platform, config.runtimes().keySet());

@@ -15,15 +15,15 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.concurrent.locks.ReentrantLock;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The authorization for one repository at one host during one pull: found out when the host asks
- * for it, shared by all requests, renewed when it has expired. Tokens are bought as the
- * distribution project describes in "Token Authentication" and "OAuth2".
+ * for it, shared by all requests, renewed when it has expired or is refused, also amid a pull.
+ * Tokens are bought as the distribution project describes in "Token Authentication" and "OAuth2".
  */
 final class RegistryAuth {
 
@@ -36,27 +36,41 @@ final class RegistryAuth {
               + "|([A-Za-z][\\w-]*)(?=[\\s,]|$))");
 
   private static final int TOKEN_ANSWER_LIMIT = 1 << 20;
+  private static final String BEARER = "Bearer ";
+
+  /** What a token that doesn't say how long it lasts is good for. */
+  private static final long DEFAULT_SECONDS = 60;
 
   private final RegistryClient client;
   private final RegistryHost host;
+  private final Caller caller;
   private final RegistryCredentials credentials;
   private final String scope;
-  private final ReentrantLock lock = new ReentrantLock();
-  private volatile @Nullable String header;
+  private volatile @Nullable Challenge challenge;
 
-  RegistryAuth(
-      RegistryClient client, RegistryHost host, RegistryCredentials credentials, String scope) {
+  RegistryAuth(RegistryClient client, RegistryHost host, Caller caller, String scope) {
     this.client = client;
     this.host = host;
-    this.credentials = credentials;
+    this.caller = caller;
+    this.credentials = caller.credentials();
     this.scope = scope;
-    this.header =
-        credentials.accessToken().isEmpty() ? null : "Bearer " + credentials.accessToken();
+    this.challenge = client.tokens().challenge(host.root(), scope, credentials);
   }
 
-  /** What to send now, null before the host has asked. */
+  /** What to send now, null while the host hasn't asked or a token must be bought first. */
   @Nullable String header() {
-    return header;
+    if (!credentials.accessToken().isEmpty()) {
+      return BEARER + credentials.accessToken();
+    }
+    Challenge asked = challenge;
+    if (asked == null) {
+      return null;
+    }
+    if (asked.scheme().equals("basic")) {
+      return credentials.basic();
+    }
+    TokenCache.Token token = client.tokens().find(purpose(asked));
+    return token == null ? null : BEARER + token.value();
   }
 
   /**
@@ -68,30 +82,24 @@ final class RegistryAuth {
    */
   @Nullable String renew(List<String> challenges, @Nullable String refused)
       throws InterruptedException {
-    lock.lockInterruptibly();
-    try {
-      if (header != null && !header.equals(refused)) {
-        return header; // another request has renewed it meanwhile
-      }
-      if (!credentials.accessToken().isEmpty()) {
-        return null;
-      }
-      List<Challenge> offers = challenges.stream().flatMap(text -> parse(text).stream()).toList();
-      String renewed = null;
-      Challenge bearer = find(offers, "bearer");
-      if (bearer != null) {
-        renewed = "Bearer " + token(bearer);
-      } else if (find(offers, "basic") != null) {
-        renewed = credentials.basic();
-      }
-      if (renewed == null || renewed.equals(refused)) {
-        return null;
-      }
-      header = renewed;
-      return renewed;
-    } finally {
-      lock.unlock();
+    if (!credentials.accessToken().isEmpty()) {
+      return null;
     }
+    List<Challenge> offers = challenges.stream().flatMap(text -> parse(text).stream()).toList();
+    Challenge offer = find(offers, "bearer");
+    String renewed = null;
+    if (offer != null) {
+      renewed = BEARER + token(offer, refused).value();
+    } else {
+      offer = find(offers, "basic");
+      renewed = offer == null ? null : credentials.basic();
+    }
+    if (offer == null || renewed == null || renewed.equals(refused)) {
+      return null;
+    }
+    challenge = offer;
+    client.tokens().remember(host.root(), scope, credentials, offer);
+    return renewed;
   }
 
   private static @Nullable Challenge find(List<Challenge> offers, String scheme) {
@@ -118,14 +126,29 @@ final class RegistryAuth {
     return found;
   }
 
-  private String token(Challenge challenge) throws InterruptedException {
-    URI realm = realm(challenge);
+  private TokenCache.Purpose purpose(Challenge offer) {
+    return new TokenCache.Purpose(
+        realm(offer),
+        offer.parameters().getOrDefault("service", ""),
+        offer.parameters().getOrDefault("scope", scope),
+        credentials);
+  }
+
+  private TokenCache.Token token(Challenge offer, @Nullable String refused)
+      throws InterruptedException {
+    TokenCache.Purpose purpose = purpose(offer);
+    String old =
+        refused != null && refused.startsWith(BEARER) ? refused.substring(BEARER.length()) : null;
+    return client.tokens().get(purpose, old, () -> buy(purpose));
+  }
+
+  private TokenCache.Token buy(TokenCache.Purpose purpose) throws InterruptedException {
+    URI realm = purpose.realm();
     Map<String, String> query = new LinkedHashMap<>();
-    String service = challenge.parameters().get("service");
-    if (service != null) {
-      query.put("service", service);
+    if (!purpose.service().isEmpty()) {
+      query.put("service", purpose.service());
     }
-    query.put("scope", challenge.parameters().getOrDefault("scope", scope));
+    query.put("scope", purpose.scope());
     if (!credentials.identityToken().isEmpty()) {
       Map<String, String> form = new LinkedHashMap<>(query);
       form.put("grant_type", "refresh_token");
@@ -135,7 +158,7 @@ final class RegistryAuth {
           HttpRequest.newBuilder(realm)
               .header("Content-Type", "application/x-www-form-urlencoded")
               .POST(HttpRequest.BodyPublishers.ofString(encode(form)));
-      try (var answer = client.send(post, tokenServer(realm), null)) {
+      try (var answer = client.send(post, tokenServer(realm), null, caller)) {
         if (answer.status() != 404 && answer.status() != 405) {
           return token(realm, answer);
         }
@@ -145,7 +168,7 @@ final class RegistryAuth {
     }
     String separator = realm.getRawQuery() == null ? "?" : "&";
     HttpRequest.Builder get = HttpRequest.newBuilder(URI.create(realm + separator + encode(query)));
-    try (var answer = client.send(get, tokenServer(realm), credentials.basic())) {
+    try (var answer = client.send(get, tokenServer(realm), credentials.basic(), caller)) {
       return token(realm, answer);
     } catch (IOException e) {
       throw unavailable(realm, e);
@@ -157,7 +180,8 @@ final class RegistryAuth {
     return new RegistryHost(realm, false, host.capabilities(), host.tls(), Map.of(), host.source());
   }
 
-  private String token(URI realm, RegistryClient.Answer answer) throws IOException {
+  private TokenCache.Token token(URI realm, RegistryClient.Answer answer) throws IOException {
+    long now = System.nanoTime();
     if (answer.status() == 401 || answer.status() == 403) {
       throw new ImageException(
           Reason.UNAUTHORIZED,
@@ -196,7 +220,9 @@ final class RegistryAuth {
           Reason.REGISTRY_UNAVAILABLE,
           "the token server " + RegistryClient.origin(realm) + " answers without a token");
     }
-    return token;
+    long seconds = Math.clamp(json.path("expires_in").asLong(DEFAULT_SECONDS), 10, 24 * 3600);
+    // Given up a little early, as the request has still to travel.
+    return new TokenCache.Token(token, now + TimeUnit.SECONDS.toNanos(seconds) / 10 * 9);
   }
 
   /** Where tokens are sold; a registry reached by TLS may not send passwords to plain HTTP. */

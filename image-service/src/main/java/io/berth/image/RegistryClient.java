@@ -16,6 +16,7 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.net.http.HttpTimeoutException;
 import java.nio.channels.UnresolvedAddressException;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -31,33 +32,36 @@ import org.jspecify.annotations.Nullable;
  */
 public final class RegistryClient implements AutoCloseable {
 
-  /**
-   * How patient to be.
-   *
-   * @param connect until a connection stands
-   * @param answer until the head of an answer is there
-   * @param stall longest silence within a body; zero waits for ever
-   */
-  public record Timeouts(Duration connect, Duration answer, Duration stall) {
-    public static final Timeouts DEFAULT =
-        new Timeouts(Duration.ofSeconds(30), Duration.ofSeconds(60), Duration.ofMinutes(5));
-  }
-
   private static final int REDIRECTS = 5;
   private static final int POOLS = 8;
+  private static final int PACES = 256;
+
+  /** How long a host that asks for a pause is waited for while there are others to ask. */
+  private static final Duration PATIENCE_WITH_MIRRORS = Duration.ofSeconds(5);
+
   private static final String USER_AGENT = "berth/0.1";
 
   private final RegistryHosts hosts;
-  private final Timeouts timeouts;
+  private final TransferSettings settings;
+  private final TokenCache tokens = new TokenCache();
   private final ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor();
   private final ReentrantLock lock = new ReentrantLock();
 
   /** Least recently used first, because changed authority files leave unused pools behind. */
   private final Map<Tls, HttpClient> pools = new LinkedHashMap<>(POOLS, 0.75f, true);
 
-  public RegistryClient(RegistryHosts hosts, Timeouts timeouts) {
+  /** Likewise. Each account has its own: a limit for strangers doesn't hold for members. */
+  private final Map<Limited, HostPace> paces = new LinkedHashMap<>(PACES, 0.75f, true);
+
+  private record Limited(String origin, RegistryCredentials credentials) {}
+
+  public RegistryClient(RegistryHosts hosts, TransferSettings settings) {
     this.hosts = hosts;
-    this.timeouts = timeouts;
+    this.settings = settings;
+  }
+
+  TokenCache tokens() {
+    return tokens;
   }
 
   /**
@@ -66,22 +70,28 @@ public final class RegistryClient implements AutoCloseable {
    * @throws ImageException CONFIGURATION
    */
   Repository open(ImageReference reference, RegistryCredentials credentials) {
-    RegistryCredentials mine = credentials.forRegistry(reference.registry());
-    List<RegistryEndpoint> endpoints =
-        hosts.of(reference.registry()).stream()
-            .map(host ->
-                new RegistryEndpoint(
-                    this,
-                    host,
-                    reference,
-                    // A mirror is another party: it sees only what was given for it by name.
-                    host.mirror()
-                        ? credentials.host().isEmpty()
-                            ? RegistryCredentials.NONE
-                            : credentials.forRegistry(host.root().getRawAuthority())
-                        : mine))
-            .toList();
+    List<RegistryHost> route = hosts.of(reference.registry());
+    List<RegistryEndpoint> endpoints = new ArrayList<>();
+    for (RegistryHost host : route) {
+      Duration patience = settings.patience();
+      if (endpoints.size() + 1 < route.size() && patience.compareTo(PATIENCE_WITH_MIRRORS) > 0) {
+        patience = PATIENCE_WITH_MIRRORS;
+      }
+      Caller caller = new Caller(credentialsFor(host, reference, credentials), patience);
+      endpoints.add(new RegistryEndpoint(this, host, reference, caller));
+    }
     return new Repository(reference, endpoints, hosts.folder(reference.registry()));
+  }
+
+  /** A mirror is another party: it sees only what was given for it by name. */
+  private static RegistryCredentials credentialsFor(
+      RegistryHost host, ImageReference reference, RegistryCredentials given) {
+    if (!host.mirror()) {
+      return given.forRegistry(reference.registry());
+    }
+    return given.host().isEmpty()
+        ? RegistryCredentials.NONE
+        : given.forRegistry(host.root().getRawAuthority());
   }
 
   /**
@@ -89,7 +99,7 @@ public final class RegistryClient implements AutoCloseable {
    *
    * @param foreign true when it came from another host than the one asked
    */
-  record Answer(HttpResponse<InputStream> response, boolean foreign, Duration stall)
+  record Answer(HttpResponse<InputStream> response, boolean foreign, TransferSettings settings)
       implements AutoCloseable {
     int status() {
       return response.statusCode();
@@ -99,11 +109,13 @@ public final class RegistryClient implements AutoCloseable {
       return response.headers().firstValue(name).orElse(null);
     }
 
-    /** The body, guarded against silence; closing it closes the answer. */
+    /** The body, guarded against stalling; closing it closes the answer. */
     @MustBeClosed
     @SuppressWarnings("MustBeClosedChecker") // handed on to the caller
     InputStream body() {
-      return stall.isZero() ? response.body() : new StallGuard(response.body(), stall);
+      return settings.stallTime().isZero()
+          ? response.body()
+          : new StallGuard(response.body(), settings.stallTime(), settings.stallFloor());
     }
 
     @Override
@@ -113,13 +125,33 @@ public final class RegistryClient implements AutoCloseable {
   }
 
   /**
-   * Sends a request and follows redirects, on which neither the authorization nor the host's own
-   * headers go to another host, and HTTPS never becomes HTTP.
+   * Sends a request, again after failures that may pass, and follows redirects, on which neither
+   * the authorization nor the host's own headers go to another host, and HTTPS never becomes HTTP.
    *
    * @throws ImageException REGISTRY_UNAVAILABLE when there is no answer
    */
   @MustBeClosed
-  Answer send(HttpRequest.Builder request, RegistryHost host, @Nullable String authorization)
+  @SuppressWarnings("MustBeClosedChecker") // returned or closed
+  Answer send(
+      HttpRequest.Builder request, RegistryHost host, @Nullable String authorization, Caller caller)
+      throws InterruptedException {
+    long deadline = System.nanoTime() + caller.patience().toNanos();
+    for (int attempt = 1; ; attempt++) {
+      Answer answer = follow(request, host, authorization, caller, deadline, attempt);
+      if (answer != null) {
+        return answer;
+      }
+    }
+  }
+
+  /** Sends a request once; null when it is to be sent again, now. */
+  private @Nullable Answer follow(
+      HttpRequest.Builder request,
+      RegistryHost host,
+      @Nullable String authorization,
+      Caller caller,
+      long deadline,
+      int attempt)
       throws InterruptedException {
     HttpRequest first = request.copy().build();
     String method = first.method();
@@ -127,7 +159,7 @@ public final class RegistryClient implements AutoCloseable {
     boolean foreign = false;
     HttpClient pool = pool(host.tls());
     for (int hop = 0; hop <= REDIRECTS; hop++) {
-      HttpRequest.Builder next = request.copy().uri(uri).timeout(timeouts.answer());
+      HttpRequest.Builder next = request.copy().uri(uri).timeout(settings.answer());
       next.setHeader("User-Agent", USER_AGENT);
       if (!foreign) {
         host.headers().forEach(next::setHeader);
@@ -135,10 +167,33 @@ public final class RegistryClient implements AutoCloseable {
           next.setHeader("Authorization", authorization);
         }
       }
-      HttpResponse<InputStream> response = send(pool, next.build());
+      HostPace pace = pace(uri, foreign ? RegistryCredentials.NONE : caller.credentials());
+      pace.await(deadline);
+      long sentAt = System.nanoTime();
+      HttpResponse<InputStream> response;
+      try {
+        response = pool.send(next.build(), BodyHandlers.ofInputStream());
+      } catch (IOException e) {
+        if (mayPass(e) && pace.again(attempt)) {
+          return null;
+        }
+        throw unreachable(uri, e);
+      }
+      int status = response.statusCode();
+      boolean again;
+      try {
+        again = pace.again(status, response.headers(), sentAt, attempt, deadline);
+      } catch (InterruptedException e) {
+        closeQuietly(response.body());
+        throw e;
+      }
+      if (again) {
+        closeQuietly(response.body());
+        return null;
+      }
       String location = response.headers().firstValue("Location").orElse(null);
-      if (!isRedirect(response.statusCode()) || location == null) {
-        return new Answer(response, foreign, timeouts.stall());
+      if (!isRedirect(status) || location == null) {
+        return new Answer(response, foreign, settings);
       }
       closeQuietly(response.body());
       URI target = redirect(uri, location);
@@ -150,20 +205,35 @@ public final class RegistryClient implements AutoCloseable {
         method + " " + first.uri() + " was redirected more than " + REDIRECTS + " times");
   }
 
-  private static HttpResponse<InputStream> send(HttpClient pool, HttpRequest request)
-      throws InterruptedException {
+  private HostPace pace(URI uri, RegistryCredentials credentials) {
+    lock.lock();
     try {
-      return pool.send(request, BodyHandlers.ofInputStream());
-    } catch (IOException e) {
-      throw new ImageException(
-          Reason.REGISTRY_UNAVAILABLE,
-          "cannot reach "
-              + origin(request.uri())
-              + ": "
-              + describe(e)
-              + "; see that it runs and that this machine can connect to it, or name a mirror",
-          e);
+      if (paces.size() == PACES) {
+        paces.remove(paces.keySet().iterator().next());
+      }
+      return paces.computeIfAbsent(
+          new Limited(origin(uri), credentials), key -> new HostPace(key.origin(), settings));
+    } finally {
+      lock.unlock();
     }
+  }
+
+  /** A connection that broke; one that never stood would not stand a second later either. */
+  private static boolean mayPass(IOException failure) {
+    return !(failure instanceof ConnectException
+        || failure instanceof HttpTimeoutException
+        || failure instanceof SSLException);
+  }
+
+  private static ImageException unreachable(URI uri, IOException e) {
+    return new ImageException(
+        Reason.REGISTRY_UNAVAILABLE,
+        "cannot reach "
+            + origin(uri)
+            + ": "
+            + describe(e)
+            + "; see that it runs and that this machine can connect to it, or name a mirror",
+        e);
   }
 
   private static boolean isRedirect(int status) {
@@ -231,7 +301,7 @@ public final class RegistryClient implements AutoCloseable {
             HttpClient.newBuilder()
                 .version(HttpClient.Version.HTTP_1_1)
                 .followRedirects(HttpClient.Redirect.NEVER)
-                .connectTimeout(timeouts.connect())
+                .connectTimeout(settings.connect())
                 .executor(executor)
                 .sslContext(
                     TlsContexts.of(

@@ -26,20 +26,16 @@ final class RegistryEndpoint {
   private final RegistryClient client;
   private final RegistryHost host;
   private final ImageReference image;
-  private final RegistryCredentials credentials;
+  private final Caller caller;
   private final RegistryAuth auth;
 
-  RegistryEndpoint(
-      RegistryClient client,
-      RegistryHost host,
-      ImageReference image,
-      RegistryCredentials credentials) {
+  RegistryEndpoint(RegistryClient client, RegistryHost host, ImageReference image, Caller caller) {
     this.client = client;
     this.host = host;
     this.image = image;
-    this.credentials = credentials;
+    this.caller = caller;
     this.auth =
-        new RegistryAuth(client, host, credentials, "repository:" + image.repository() + ":pull");
+        new RegistryAuth(client, host, caller, "repository:" + image.repository() + ":pull");
   }
 
   boolean can(Capability capability) {
@@ -152,7 +148,7 @@ final class RegistryEndpoint {
       request.header("Accept", String.join(", ", MediaTypes.MANIFESTS) + ", */*;q=0.1");
     }
     String shown = auth.header();
-    var answer = client.send(request, host, shown);
+    var answer = client.send(request, host, shown, caller);
     // A challenge from where we were redirected to isn't the registry's: it gets no credentials.
     if (answer.status() != 401 || answer.foreign()) {
       return answer;
@@ -169,7 +165,7 @@ final class RegistryEndpoint {
       return answer;
     }
     RegistryClient.closeQuietly(answer);
-    return client.send(request, host, better);
+    return client.send(request, host, better, caller);
   }
 
   private ImageException refusal(RegistryClient.Answer answer, String what) throws IOException {
@@ -187,13 +183,17 @@ final class RegistryEndpoint {
                   + " refuses "
                   + object
                   + said
-                  + (credentials.isEmpty()
+                  + (caller.credentials().isEmpty()
                       ? "; no credentials for it were given, or the image doesn't exist"
                       : "; check the credentials"));
       case 429 ->
           new ImageException(
               Reason.REGISTRY_UNAVAILABLE,
-              who + " limits requests for " + object + said + "; try again later");
+              who
+                  + " limits requests for "
+                  + object
+                  + said
+                  + "; try again later, give credentials with a higher limit, or name a mirror");
       case 400 ->
           new ImageException(Reason.INVALID, who + " rejects the request for " + object + said);
       default ->

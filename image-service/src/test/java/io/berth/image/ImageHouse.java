@@ -23,6 +23,16 @@ import java.util.concurrent.TimeUnit;
 
 /** The image service as the daemon wires it, in a folder of its own. */
 final class ImageHouse implements AutoCloseable {
+  static final TransferSettings TRANSFERS =
+      new TransferSettings(
+          Duration.ofSeconds(5),
+          Duration.ofSeconds(5),
+          Duration.ofSeconds(1),
+          1,
+          2,
+          Duration.ofMillis(10),
+          Duration.ofSeconds(5));
+
   final Path root;
   final Path certs;
   final List<Debt> debts = new CopyOnWriteArrayList<>();
@@ -45,11 +55,7 @@ final class ImageHouse implements AutoCloseable {
     snapshotter = new OverlaySnapshotter(root, ledger);
     store = new ImageStore(root, snapshotter, Set.of("pinned.example/it:1"), Clock.systemUTC());
     layers = new LayerIngester(snapshotter, new LayerUnpacker(UnpackLimits.DEFAULT), 3);
-    registries =
-        new RegistryClient(
-            new RegistryHosts(certs),
-            new RegistryClient.Timeouts(
-                Duration.ofSeconds(5), Duration.ofSeconds(5), Duration.ofSeconds(1)));
+    registries = new RegistryClient(new RegistryHosts(certs), TRANSFERS);
     Platform platform = Platform.linux("amd64", "v1");
     puller = new ImagePuller(registries, store, snapshotter, layers, platform, Set.of("runc"));
     importer = new ImageImporter(root, store, snapshotter, layers, platform);

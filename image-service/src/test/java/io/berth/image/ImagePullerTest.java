@@ -404,7 +404,7 @@ class ImagePullerTest {
     release.countDown();
 
     assertThat(failure.reason()).isEqualTo(Reason.REGISTRY_UNAVAILABLE);
-    assertThat(failure).hasMessageContaining("no data for 1 s");
+    assertThat(failure).hasMessageContaining("less than 1 bytes a second for 1 s");
   }
 
   @Test

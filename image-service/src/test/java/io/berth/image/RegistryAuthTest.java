@@ -10,8 +10,11 @@ import io.berth.oci.Digest;
 import io.berth.oci.ImageReference;
 import io.berth.oci.MediaTypes;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
@@ -32,7 +35,7 @@ class RegistryAuthTest {
   void open(@TempDir Path certs) throws Exception {
     registry = new ScriptedRegistry();
     tokens = new ScriptedRegistry();
-    client = new RegistryClient(new RegistryHosts(certs), RegistryClient.Timeouts.DEFAULT);
+    client = new RegistryClient(new RegistryHosts(certs), TransferSettings.DEFAULT);
     registry.putManifest("team/app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
   }
 
@@ -133,7 +136,8 @@ class RegistryAuthTest {
             exchange.getRequestMethod().equals("POST")
                 ? ScriptedRegistry.answer(exchange, 405, "")
                 : ScriptedRegistry.answer(exchange, 200, "{\"token\":\"t1\"}");
-    assertThat(resolve(identity)).isEqualTo(Digest.sha256(MANIFEST));
+    RegistryCredentials other = RegistryCredentials.of("", "", "", "", "another", "");
+    assertThat(resolve(other)).isEqualTo(Digest.sha256(MANIFEST));
     assertThat(tokens.lines()).containsExactly("POST /token", "GET /token");
   }
 
@@ -165,6 +169,31 @@ class RegistryAuthTest {
 
     assertThat(repository.manifest(digest, -1).content()).isEqualTo(MANIFEST);
     assertThat(sold).hasValue(2);
+  }
+
+  @Test
+  void tokenServesAllPullsOfTheSameCredentialsUntilItExpires() throws Exception {
+    wantToken(new AtomicReference<>("t1"));
+    tokens.script = exchange -> ScriptedRegistry.answer(exchange, 200, "{\"token\":\"t1\"}");
+    try (var pulls = Executors.newVirtualThreadPerTaskExecutor()) {
+      List<Future<Digest>> results = new ArrayList<>();
+      for (int i = 0; i < 10; i++) {
+        results.add(pulls.submit(() -> resolve(RegistryCredentials.NONE)));
+      }
+      for (Future<Digest> result : results) {
+        assertThat(result.get()).isEqualTo(Digest.sha256(MANIFEST));
+      }
+    }
+    assertThat(tokens.requests).hasSize(1);
+    registry.requests.clear();
+
+    resolve(RegistryCredentials.NONE);
+    assertThat(registry.requests).extracting(Request::authorization).containsExactly("Bearer t1");
+    assertThat(tokens.requests).hasSize(1);
+
+    resolve(password(""));
+    assertThat(tokens.requests).hasSize(2);
+    assertThat(tokens.requests.getLast().authorization()).isEqualTo(basic("bob:pass word"));
   }
 
   @Test
