@@ -113,6 +113,14 @@ final class ConfigTable {
     return string(key, Path.of("/"), ConfigTable::absolute);
   }
 
+  /// The empty string stands for "none".
+  Optional<Path> optionalPath(String key) {
+    return string(
+        key,
+        Optional.empty(),
+        text -> text.isEmpty() ? Optional.empty() : Optional.of(absolute(text)));
+  }
+
   List<Path> paths(String key) {
     JsonNode value = value(key);
     var paths = new ArrayList<Path>();
@@ -229,7 +237,12 @@ final class ConfigTable {
     return string(
         key,
         Optional.empty(),
-        text -> text.isEmpty() ? Optional.empty() : Optional.of(address(text)));
+        text -> text.isEmpty() ? Optional.empty() : Optional.of(parseAddress(text)));
+  }
+
+  /// `address:port`; port 0 is a free one.
+  InetSocketAddress address(String key) {
+    return string(key, new InetSocketAddress(0), ConfigTable::parseAddress);
   }
 
   private <T> T string(String key, T standIn, Function<String, T> parser) {
@@ -296,7 +309,7 @@ final class ConfigTable {
     return sum;
   }
 
-  private static InetSocketAddress address(String text) {
+  private static InetSocketAddress parseAddress(String text) {
     int colon = text.lastIndexOf(':');
     String host = colon < 0 ? "" : text.substring(0, colon);
     // Only literal addresses: a name would be resolved once at start and then be wrong.

@@ -3,6 +3,7 @@ package io.berth.daemon;
 import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
 import io.berth.runtime.Ulimits;
+import io.berth.streaming.StreamingSettings;
 import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -24,7 +25,8 @@ public record DaemonConfig(
     Containers containers,
     Map<String, RuntimeHandler> runtimes,
     Cni cni,
-    Images images) {
+    Images images,
+    StreamingSettings streaming) {
 
   /// The CRI's fixed message limit; a larger cap on ExecSync could never be delivered.
   static final ByteSize MESSAGE_LIMIT = ByteSize.ofMiB(16);
@@ -94,7 +96,8 @@ public record DaemonConfig(
             root.table("containers", DaemonConfig::readContainers),
             root.tables("runtimes", (name, table) -> readRuntime(name, table, state)),
             root.table("cni", DaemonConfig::readCni),
-            root.table("images", DaemonConfig::readImages));
+            root.table("images", DaemonConfig::readImages),
+            root.table("streaming", DaemonConfig::readStreaming));
     root.require(
         config.runtimes.containsKey(config.containers.defaultRuntime),
         "containers.default_runtime",
@@ -154,6 +157,23 @@ public record DaemonConfig(
         table.path("cache_dir"),
         table.duration("delete_timeout", second, Duration.ofHours(1)),
         table.duration("status_interval", second, Duration.ofHours(1)));
+  }
+
+  private static StreamingSettings readStreaming(ConfigTable table) {
+    Duration second = Duration.ofSeconds(1);
+    Optional<Path> certificate = table.optionalPath("tls_cert");
+    Optional<Path> key = table.optionalPath("tls_key");
+    table.require(
+        certificate.isPresent() == key.isPresent(),
+        "tls_cert",
+        () -> "tls_cert and tls_key belong together; set both, or neither for plain HTTP");
+    return new StreamingSettings(
+        table.address("address"),
+        certificate.flatMap(pem -> key.map(secret -> new StreamingSettings.TlsFiles(pem, secret))),
+        table.duration("idle_timeout", second, Duration.ofHours(24 * 7)),
+        table.duration("creation_timeout", second, Duration.ofHours(1)),
+        table.duration("token_life", second, Duration.ofHours(1)),
+        table.number("max_tokens", 1, 100_000));
   }
 
   private static Images readImages(ConfigTable table) {

@@ -6,6 +6,7 @@ import io.berth.linux.ErrnoException;
 import io.berth.runtime.ContainerException;
 import io.berth.sandbox.SandboxException;
 import io.berth.snapshot.SnapshotException;
+import io.berth.streaming.StreamingException;
 import io.grpc.Context;
 import io.grpc.Deadline;
 import io.grpc.Status;
@@ -36,6 +37,7 @@ final class GrpcErrors {
           case ImageException image -> code(image.reason()).toStatus();
           case SandboxException sandbox -> code(sandbox.reason()).toStatus();
           case ContainerException container -> code(container.reason()).toStatus();
+          case StreamingException streaming -> code(streaming.reason()).toStatus();
           case ErrnoException _ -> Status.INTERNAL;
           case IllegalArgumentException _ -> Status.INVALID_ARGUMENT;
           default -> Status.INTERNAL;
@@ -101,6 +103,14 @@ final class GrpcErrors {
       case UNSUPPORTED, NOT_READY -> Code.FAILED_PRECONDITION;
       case UNAVAILABLE -> Code.UNAVAILABLE;
       case FAILED -> Code.UNKNOWN;
+    };
+  }
+
+  static Code code(StreamingException.Reason reason) {
+    return switch (reason) {
+      case INVALID -> Code.INVALID_ARGUMENT;
+      case TOO_MANY -> Code.RESOURCE_EXHAUSTED;
+      case UNAVAILABLE -> Code.UNAVAILABLE;
     };
   }
 

@@ -33,6 +33,7 @@ import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxSettings;
 import io.berth.sandbox.SandboxStore;
 import io.berth.snapshot.OverlaySnapshotter;
+import io.berth.streaming.StreamingServer;
 import io.grpc.BindableService;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -142,6 +143,10 @@ final class Services implements AutoCloseable {
     var sandboxManager =
         new SandboxManager(sandboxSettings, sandboxes, networks, init, cgroups, debts);
     sandboxManager.registerDebts(debts);
+    var streaming = push(open, new StreamingServer(config.streaming()));
+    if (config.streaming().address().getPort() != 0) {
+      streaming.listen();
+    }
     ContainerRuntime runtime =
         push(
             open,
@@ -162,7 +167,9 @@ final class Services implements AutoCloseable {
                 sandboxes,
                 sandboxManager,
                 handlers,
-                conmon));
+                conmon,
+                streaming,
+                new SandboxLayout(run, root)));
 
     // In this order: containers look at their sandboxes; layers go only when all owners are known.
     sandboxManager.recover();

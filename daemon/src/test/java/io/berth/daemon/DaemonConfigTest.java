@@ -8,7 +8,9 @@ import io.berth.daemon.DaemonConfig.RuntimeType;
 import io.berth.oci.RuntimeSpec.Rlimit;
 import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
+import io.berth.streaming.StreamingSettings;
 import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -74,7 +76,14 @@ class DaemonConfigTest {
               Duration.ofMinutes(1),
               Duration.ofSeconds(10)),
           new DaemonConfig.Images(
-              Path.of("/etc/berth/certs.d"), 3, Path.of("/var/lib/berth/preload")));
+              Path.of("/etc/berth/certs.d"), 3, Path.of("/var/lib/berth/preload")),
+          new StreamingSettings(
+              new InetSocketAddress("127.0.0.1", 0),
+              Optional.empty(),
+              Duration.ofHours(4),
+              Duration.ofSeconds(30),
+              Duration.ofMinutes(1),
+              1000));
 
   @TempDir Path folder;
   private Path file;

@@ -5,9 +5,11 @@ import io.berth.image.ImageStore;
 import io.berth.linux.Cgroups;
 import io.berth.linux.Debt;
 import io.berth.linux.DebtLedger;
+import io.berth.sandbox.SandboxLayout;
 import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxStore;
 import io.berth.snapshot.Snapshotter;
+import io.berth.streaming.StreamingServer;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -38,7 +40,9 @@ public final class ContainerRuntime implements AutoCloseable {
       SandboxStore sandboxes,
       SandboxManager sandboxManager,
       RuntimeHandlers handlers,
-      Conmon conmon) {
+      Conmon conmon,
+      StreamingServer streaming,
+      SandboxLayout sandboxLayout) {
     ContainerLayout layout = settings.layout();
     String bootId = bootId(settings.bootId());
     ContainerStore store = new ContainerStore(layout.records());
@@ -100,7 +104,8 @@ public final class ContainerRuntime implements AutoCloseable {
             layout,
             events,
             updater,
-            sandboxManager);
+            sandboxManager,
+            new PortForward(sandboxes, sandboxLayout, streaming));
   }
 
   /**

@@ -25,6 +25,8 @@ import io.berth.cri.v1.ListPodSandboxResponse;
 import io.berth.cri.v1.PodSandboxFilter;
 import io.berth.cri.v1.PodSandboxStatusRequest;
 import io.berth.cri.v1.PodSandboxStatusResponse;
+import io.berth.cri.v1.PortForwardRequest;
+import io.berth.cri.v1.PortForwardResponse;
 import io.berth.cri.v1.RemoveContainerRequest;
 import io.berth.cri.v1.RemoveContainerResponse;
 import io.berth.cri.v1.RemovePodSandboxRequest;
@@ -101,6 +103,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final PodEvents events;
   private final ContainerUpdater updater;
   private final SandboxManager sandboxManager;
+  private final PortForward portForward;
 
   RuntimeGrpcService(
       RuntimeInfo info,
@@ -118,7 +121,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       ContainerLayout layout,
       PodEvents events,
       ContainerUpdater updater,
-      SandboxManager sandboxManager) {
+      SandboxManager sandboxManager,
+      PortForward portForward) {
     this.info = info;
     this.sandboxes = sandboxes;
     this.containers = containers;
@@ -135,6 +139,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.events = events;
     this.updater = updater;
     this.sandboxManager = sandboxManager;
+    this.portForward = portForward;
   }
 
   @Override
@@ -464,6 +469,17 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
               .setStderr(UnsafeByteOperations.unsafeWrap(output.stderr()))
               .build();
         });
+  }
+
+  @Override
+  public void portForward(
+      PortForwardRequest request, StreamObserver<PortForwardResponse> observer) {
+    answer(
+        observer,
+        () ->
+            PortForwardResponse.newBuilder()
+                .setUrl(portForward.offer(request.getPodSandboxId(), request.getPortList()))
+                .build());
   }
 
   @Override
