@@ -10,6 +10,7 @@ import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
 import io.berth.streaming.StreamingSettings;
 import java.io.IOException;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -78,7 +79,7 @@ class DaemonConfigTest {
           new DaemonConfig.Images(
               Path.of("/etc/berth/certs.d"), 3, Path.of("/var/lib/berth/preload")),
           new StreamingSettings(
-              new InetSocketAddress("127.0.0.1", 0),
+              new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
               Optional.empty(),
               Duration.ofHours(4),
               Duration.ofSeconds(30),

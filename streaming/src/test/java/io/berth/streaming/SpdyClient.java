@@ -19,6 +19,7 @@ import io.netty.handler.codec.spdy.SpdySynReplyFrame;
 import io.netty.handler.codec.spdy.SpdyWindowUpdateFrame;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.net.SocketException;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
@@ -134,6 +135,16 @@ final class SpdyClient implements AutoCloseable {
       }
     }
     return true;
+  }
+
+  /** False when the connection has ended. */
+  boolean pingAndRead(int id) throws IOException {
+    try {
+      ping(id);
+      return readSome();
+    } catch (SocketException broken) {
+      return false;
+    }
   }
 
   @FunctionalInterface
