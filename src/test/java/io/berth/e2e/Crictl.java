@@ -77,7 +77,8 @@ final class Crictl {
     return id;
   }
 
-  private List<String> command(String... arguments) {
+  /** For a process that goes on beside the test. */
+  List<String> command(String... arguments) {
     var command = new ArrayList<String>();
     String endpoint = "unix://" + daemon.socket();
     command.add(TestTools.built("crictl").toString());

@@ -6,14 +6,19 @@ import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.EventLoop;
 import io.netty.channel.epoll.EpollSocketChannel;
 import io.netty.handler.ssl.SslHandler;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * One client's connection after the upgrade: what of it is held in memory, when it was last used,
  * how it ends. On the event loop unless a method says otherwise.
  */
 final class Link {
+  private static final Logger log = LoggerFactory.getLogger(Link.class);
+
   /**
    * Bytes that may wait for their readers: beyond it the connection isn't read. Clients built on
    * Go's SPDY library ignore windows, so TCP's own is the only one that holds them all.
@@ -107,6 +112,14 @@ final class Link {
 
   void close() {
     var _ = channel.close();
+  }
+
+  /** Ends the connection at once. That a client has gone away is its own business. */
+  void fail(Throwable cause) {
+    if (!(cause instanceof IOException)) {
+      log.warn("a streaming client is cut off", cause);
+    }
+    close();
   }
 
   /** Runs the task after the delay, unless the connection has gone by then. */

@@ -127,11 +127,19 @@ final class SpdySession extends SimpleChannelInboundHandler<SpdyFrame> {
       return;
     }
     streams.put(id, stream);
-    write(new DefaultSpdySynReplyFrame(id));
+    write(reply(id));
     stream.begin(receiver);
     if (frame.isLast()) {
       stream.onEnd();
     }
+  }
+
+  /** With the headers of section 3.2.2; Go's library breaks off at a reply without any. */
+  private static SpdyFrame reply(int id) {
+    var reply = new DefaultSpdySynReplyFrame(id);
+    reply.headers().set(SpdyHeaders.HttpNames.STATUS, "200");
+    reply.headers().set(SpdyHeaders.HttpNames.VERSION, "HTTP/1.1");
+    return reply;
   }
 
   private void receive(SpdyDataFrame frame) {
@@ -246,6 +254,6 @@ final class SpdySession extends SimpleChannelInboundHandler<SpdyFrame> {
   @Override
   public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
     // Frames that make no sense, or a connection that broke: neither leaves anything to talk about.
-    link.close();
+    link.fail(cause);
   }
 }

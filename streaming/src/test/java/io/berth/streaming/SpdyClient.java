@@ -126,7 +126,10 @@ final class SpdyClient implements AutoCloseable {
             ended.add(data.streamId());
           }
         }
-        case SpdySynReplyFrame reply -> replied.add(reply.streamId());
+        case SpdySynReplyFrame reply -> {
+          assertThat(reply.headers().names()).contains(":status", ":version");
+          replied.add(reply.streamId());
+        }
         case SpdyRstStreamFrame gone -> reset.add(gone.streamId());
         case SpdyPingFrame pong -> pongs.add(pong.id());
         case SpdyWindowUpdateFrame update ->
