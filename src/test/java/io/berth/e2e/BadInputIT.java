@@ -144,7 +144,7 @@ class BadInputIT {
   void registryThatIsDown() throws Exception {
     String name = "127.0.0.1:" + closedPort() + "/some/image:1";
     String words =
-        refuses(Code.UNAVAILABLE, () -> pull(name), name, "connection refused", "see that it runs");
+        refuses(Code.UNKNOWN, () -> pull(name), name, "connection refused", "see that it runs");
     assertThat(words).startsWith("RegistryUnavailable");
   }
 

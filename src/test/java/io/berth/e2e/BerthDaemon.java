@@ -199,6 +199,8 @@ final class BerthDaemon implements AutoCloseable {
         [images]
         registry_config_dir = "%s"
         preload_dir = "%s"
+        trust_policy = "%s"
+        namespace_policy_dir = "%s"
         """
             .formatted(
                 socket(),
@@ -208,7 +210,9 @@ final class BerthDaemon implements AutoCloseable {
                 options.plugins,
                 folder.resolve("cni-cache"),
                 mirrors(),
-                folder.resolve("preload")));
+                folder.resolve("preload"),
+                trustPolicy(),
+                folder.resolve("policies")));
     Files.createDirectory(folder.resolve("config.d"));
     for (int i = 0; i < options.config.size(); i++) {
       Files.writeString(folder.resolve("config.d/" + (10 + i) + ".toml"), options.config.get(i));
@@ -339,6 +343,11 @@ final class BerthDaemon implements AutoCloseable {
   /** Where the daemon looks for hosts.toml files. */
   Path mirrors() {
     return folder.resolve("certs.d");
+  }
+
+  /** Who must have signed images; it doesn't exist at first. */
+  Path trustPolicy() {
+    return folder.resolve("policy.json");
   }
 
   /** The log folders of pods. */

@@ -5,6 +5,8 @@ import com.google.protobuf.Message;
 import io.berth.admin.v1.AdminGrpc;
 import io.berth.admin.v1.Debt;
 import io.berth.admin.v1.DebtsRequest;
+import io.berth.admin.v1.ImageTrustRequest;
+import io.berth.admin.v1.ImageTrustResponse;
 import io.berth.admin.v1.ImportChunk;
 import io.berth.admin.v1.ImportLabel;
 import io.berth.admin.v1.ImportResponse;
@@ -50,6 +52,26 @@ final class AdminClient implements AutoCloseable {
     } else {
       debts.forEach(debt -> System.out.println(text(debt)));
     }
+  }
+
+  /// @return whether the image may be used
+  boolean imageTrust(String image, String namespace, boolean json) {
+    var request = ImageTrustRequest.newBuilder().setImage(image).setNamespace(namespace).build();
+    ImageTrustResponse verdict = ask(admin -> admin.imageTrust(request));
+    if (json) {
+      System.out.println(AdminJson.object(verdict).toPrettyString());
+      return verdict.getAccepted();
+    }
+    System.out.println(
+        verdict.getImage() + (verdict.getAccepted() ? " may be used" : " may not be used"));
+    System.out.println("policy: " + verdict.getPolicy() + ", scope \"" + verdict.getScope() + "\"");
+    verdict.getRequirementsList().forEach(each -> System.out.println("rule: " + each));
+    System.out.println(
+        verdict.getPresent()
+            ? "signatures kept with the image: " + verdict.getSignatures()
+            : "the image isn't here; a pull will look for signatures where the rule wants them");
+    verdict.getUnmetList().forEach(each -> System.out.println("not met: " + each));
+    return verdict.getAccepted();
   }
 
   void operations(String object, boolean json) {

@@ -4,6 +4,8 @@ import io.berth.admin.v1.AdminGrpc;
 import io.berth.admin.v1.Debt;
 import io.berth.admin.v1.DebtsRequest;
 import io.berth.admin.v1.DebtsResponse;
+import io.berth.admin.v1.ImageTrustRequest;
+import io.berth.admin.v1.ImageTrustResponse;
 import io.berth.admin.v1.ImportChunk;
 import io.berth.admin.v1.ImportLabel;
 import io.berth.admin.v1.ImportResponse;
@@ -19,6 +21,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /// What `berth` asks of a running daemon beyond the CRI.
@@ -36,11 +39,17 @@ final class AdminGrpcService extends AdminGrpc.AdminImplBase {
 
   private final OperationLog operations;
   private final DebtLedger debts;
+  private final Function<ImageTrustRequest, ImageTrustResponse> trust;
   private final Importer importer;
 
-  AdminGrpcService(OperationLog operations, DebtLedger debts, Importer importer) {
+  AdminGrpcService(
+      OperationLog operations,
+      DebtLedger debts,
+      Function<ImageTrustRequest, ImageTrustResponse> trust,
+      Importer importer) {
     this.operations = operations;
     this.debts = debts;
+    this.trust = trust;
     this.importer = importer;
   }
 
@@ -70,6 +79,12 @@ final class AdminGrpcService extends AdminGrpc.AdminImplBase {
               .setNextAttempt(entry.nextAttempt()));
     }
     observer.onNext(response.build());
+    observer.onCompleted();
+  }
+
+  @Override
+  public void imageTrust(ImageTrustRequest request, StreamObserver<ImageTrustResponse> observer) {
+    observer.onNext(trust.apply(request));
     observer.onCompleted();
   }
 

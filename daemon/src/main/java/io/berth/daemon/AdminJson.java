@@ -22,7 +22,7 @@ final class AdminJson {
     return array.toPrettyString();
   }
 
-  private static ObjectNode object(Message message) {
+  static ObjectNode object(Message message) {
     ObjectNode object = JSON.objectNode();
     for (FieldDescriptor field : message.getDescriptorForType().getFields()) {
       Object value = message.getField(field);

@@ -23,6 +23,7 @@ import picocli.CommandLine.Parameters;
       BerthCommand.Debts.class,
       BerthCommand.Ops.class,
       BerthCommand.Import.class,
+      ImageCommand.class,
       BerthCommand.VersionCommand.class
     },
     synopsisSubcommandLabel = "COMMAND")

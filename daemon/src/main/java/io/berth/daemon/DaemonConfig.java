@@ -69,7 +69,12 @@ public record DaemonConfig(
       Duration deleteTimeout,
       Duration statusInterval) {}
 
-  public record Images(Path registryConfigDir, int parallelLayers, Path preloadDir) {}
+  public record Images(
+      Path registryConfigDir,
+      int parallelLayers,
+      Path preloadDir,
+      Path trustPolicy,
+      Path namespacePolicyDir) {}
 
   /// AUTO: what this machine uses, see [HostFacts].
   public enum CgroupDriverSetting {
@@ -180,6 +185,8 @@ public record DaemonConfig(
     return new Images(
         table.path("registry_config_dir"),
         table.number("parallel_layers", 1, 64),
-        table.path("preload_dir"));
+        table.path("preload_dir"),
+        table.path("trust_policy"),
+        table.path("namespace_policy_dir"));
   }
 }

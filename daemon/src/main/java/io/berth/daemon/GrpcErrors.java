@@ -75,7 +75,10 @@ final class GrpcErrors {
       case NOT_FOUND -> Code.NOT_FOUND;
       case INVALID, AMBIGUOUS -> Code.INVALID_ARGUMENT;
       case UNAUTHORIZED -> Code.UNAUTHENTICATED;
-      case REGISTRY_UNAVAILABLE -> Code.UNAVAILABLE;
+      // The kubelet reads why a pull failed from the beginning of the text, and puts the code
+      // before
+      // it unless that is UNKNOWN.
+      case REGISTRY_UNAVAILABLE, SIGNATURE -> Code.UNKNOWN;
       case CORRUPT -> Code.DATA_LOSS;
       case UNSUPPORTED, NO_PLATFORM, CONFIGURATION -> Code.FAILED_PRECONDITION;
       case DISK -> Code.RESOURCE_EXHAUSTED;

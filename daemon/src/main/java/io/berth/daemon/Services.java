@@ -8,6 +8,7 @@ import io.berth.image.ImageGrpcService;
 import io.berth.image.ImageImporter;
 import io.berth.image.ImagePuller;
 import io.berth.image.ImageStore;
+import io.berth.image.ImageTrust;
 import io.berth.image.LayerIngester;
 import io.berth.image.LayerUnpacker;
 import io.berth.image.RegistryClient;
@@ -96,9 +97,10 @@ final class Services implements AutoCloseable {
     var registries =
         new RegistryClient(
             new RegistryHosts(config.images().registryConfigDir()), TransferSettings.DEFAULT);
+    var trust = new ImageTrust(config.images().trustPolicy(), config.images().namespacePolicyDir());
     var puller =
         new ImagePuller(
-            registries, images, snapshotter, layers, platform, config.runtimes().keySet());
+            registries, images, snapshotter, layers, trust, platform, config.runtimes().keySet());
     var importer = new ImageImporter(root, images, snapshotter, layers, platform);
 
     CniNetworks networks =
@@ -163,6 +165,7 @@ final class Services implements AutoCloseable {
                 debts,
                 networks,
                 images,
+                trust,
                 snapshotter,
                 sandboxes,
                 sandboxManager,
@@ -188,6 +191,7 @@ final class Services implements AutoCloseable {
         new AdminGrpcService(
             operations,
             debts,
+            new ImageTrustReport(images, trust)::of,
             (archive, source, name) ->
                 importer.importArchive(archive, name).stream().map(Image::name).toList()));
   }

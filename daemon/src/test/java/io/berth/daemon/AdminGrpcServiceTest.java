@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.berth.admin.v1.ImageTrustResponse;
 import io.berth.linux.Debt;
 import io.berth.linux.DebtLedger;
 import io.berth.linux.Stages;
@@ -57,7 +58,12 @@ class AdminGrpcServiceTest {
             new DaemonConfig.Server(
                 socket, Optional.empty(), Duration.ofSeconds(1), Duration.ofMinutes(2)),
             interceptor,
-            List.of(new AdminGrpcService(operations, debts, this::importArchive)));
+            List.of(
+                new AdminGrpcService(
+                    operations,
+                    debts,
+                    asked -> ImageTrustResponse.getDefaultInstance(),
+                    this::importArchive)));
   }
 
   @AfterEach

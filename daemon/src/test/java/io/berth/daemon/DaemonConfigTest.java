@@ -77,7 +77,11 @@ class DaemonConfigTest {
               Duration.ofMinutes(1),
               Duration.ofSeconds(10)),
           new DaemonConfig.Images(
-              Path.of("/etc/berth/certs.d"), 3, Path.of("/var/lib/berth/preload")),
+              Path.of("/etc/berth/certs.d"),
+              3,
+              Path.of("/var/lib/berth/preload"),
+              Path.of("/etc/berth/policy.json"),
+              Path.of("/etc/berth/policies")),
           new StreamingSettings(
               new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
               Optional.empty(),

@@ -17,6 +17,7 @@ import java.util.Map;
  * @param configText the config's exact bytes as UTF-8 text, whose digest is the id
  * @param layers bottom first
  * @param annotations what the last pull's ImageSpec said
+ * @param signatures found beside it, not verified; {@link ImageTrust} judges them
  */
 public record Image(
     Digest id,
@@ -27,7 +28,8 @@ public record Image(
     ImageConfig config,
     String configText,
     List<ChainId> layers,
-    Map<String, String> annotations) {
+    Map<String, String> annotations,
+    List<ImageSignature> signatures) {
 
   /** How a table or an event names it: a tag, else a digest name, else the id. */
   public String name() {

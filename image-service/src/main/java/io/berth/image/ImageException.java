@@ -9,9 +9,6 @@ import org.jspecify.annotations.Nullable;
 public final class ImageException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
-  /** The prefix that kubelet looks for in the message of {@link Reason#REGISTRY_UNAVAILABLE}. */
-  private static final String UNAVAILABLE_PREFIX = "RegistryUnavailable: ";
-
   private final Reason reason;
 
   /** Why, in the terms in which callers act differently. */
@@ -25,7 +22,9 @@ public final class ImageException extends RuntimeException {
     /** The registry wants credentials, or others than those given. */
     UNAUTHORIZED,
     /** The registry can't be reached or fails; the same request may succeed later. */
-    REGISTRY_UNAVAILABLE,
+    REGISTRY_UNAVAILABLE("RegistryUnavailable: "),
+    /** The trust policy doesn't allow it; the message cites the rule. */
+    SIGNATURE("SignatureValidationFailed: "),
     /** Content isn't what its digest, size or format promise. */
     CORRUPT,
     /** Well-formed content of a kind that Berth can't run. */
@@ -35,7 +34,18 @@ public final class ImageException extends RuntimeException {
     /** A file of the administrator is wrong; the message names file and line. */
     CONFIGURATION,
     /** The disk is full or fails. */
-    DISK
+    DISK;
+
+    /** What the kubelet looks for at the beginning of the message (cri-api, errors.go). */
+    private final String prefix;
+
+    Reason() {
+      this("");
+    }
+
+    Reason(String prefix) {
+      this.prefix = prefix;
+    }
   }
 
   public ImageException(Reason reason, String message) {
@@ -43,11 +53,7 @@ public final class ImageException extends RuntimeException {
   }
 
   public ImageException(Reason reason, String message, @Nullable Throwable cause) {
-    super(
-        reason == Reason.REGISTRY_UNAVAILABLE && !message.startsWith(UNAVAILABLE_PREFIX)
-            ? UNAVAILABLE_PREFIX + message
-            : message,
-        cause);
+    super(message.startsWith(reason.prefix) ? message : reason.prefix + message, cause);
     this.reason = reason;
   }
 
@@ -58,10 +64,7 @@ public final class ImageException extends RuntimeException {
   /** This failure seen from the operation around it: same reason, with {@code context} in front. */
   ImageException within(String context) {
     String message = String.valueOf(getMessage());
-    String bare =
-        message.startsWith(UNAVAILABLE_PREFIX)
-            ? message.substring(UNAVAILABLE_PREFIX.length())
-            : message;
-    return new ImageException(reason, context + ": " + bare, this);
+    return new ImageException(
+        reason, context + ": " + message.substring(reason.prefix.length()), this);
   }
 }

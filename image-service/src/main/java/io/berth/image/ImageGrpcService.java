@@ -109,6 +109,7 @@ public final class ImageGrpcService extends ImageServiceGrpc.ImageServiceImplBas
                 auth.getIdentityToken(),
                 auth.getRegistryToken()),
             spec.getRuntimeHandler(),
+            request.getSandboxConfig().getMetadata().getNamespace(),
             spec.getAnnotationsMap());
     Image image;
     try {

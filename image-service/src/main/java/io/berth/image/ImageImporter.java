@@ -120,7 +120,8 @@ public final class ImageImporter {
           () ->
               found.stream()
                   .map(image ->
-                      store.put(image.parts().record(image.tags(), image.digests(), Map.of())))
+                      store.put(
+                          image.parts().record(image.tags(), image.digests(), Map.of(), List.of())))
                   .toList());
     } catch (ImageException e) {
       throw e.within(name.isEmpty() ? "import archive" : "import " + name);

@@ -62,7 +62,10 @@ record ImageParts(Digest id, String configText, ImageConfig config, List<Descrip
 
   /** As the store keeps it, under the given names. */
   ImageRecord record(
-      List<String> repoTags, List<String> repoDigests, Map<String, String> annotations) {
+      List<String> repoTags,
+      List<String> repoDigests,
+      Map<String, String> annotations,
+      List<ImageSignature> signatures) {
     List<ChainId> chain = chain();
     List<LayerRecord> layers = new ArrayList<>();
     long size = configText.getBytes(StandardCharsets.UTF_8).length;
@@ -70,6 +73,7 @@ record ImageParts(Digest id, String configText, ImageConfig config, List<Descrip
       layers.add(new LayerRecord(chain.get(i), diffIds().get(i), blobs.get(i)));
       size += blobs.get(i).size();
     }
-    return new ImageRecord(id, repoTags, repoDigests, size, configText, layers, annotations, 0);
+    return new ImageRecord(
+        id, repoTags, repoDigests, size, configText, layers, annotations, signatures, 0);
   }
 }

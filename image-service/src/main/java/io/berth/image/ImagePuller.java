@@ -4,6 +4,7 @@ import io.berth.image.ImageException.Reason;
 import io.berth.linux.SharedOperations;
 import io.berth.linux.Stages;
 import io.berth.oci.Descriptor;
+import io.berth.oci.Digest;
 import io.berth.oci.ImageManifest;
 import io.berth.oci.ImageReference;
 import io.berth.oci.Platform;
@@ -26,6 +27,7 @@ public final class ImagePuller {
   private final ImageStore store;
   private final Snapshotter snapshotter;
   private final LayerIngester layers;
+  private final ImageTrust trust;
   private final Platform platform;
   private final Set<String> runtimeHandlers;
   private final SharedOperations<PullRequest, Image> pulls =
@@ -41,12 +43,14 @@ public final class ImagePuller {
       ImageStore store,
       Snapshotter snapshotter,
       LayerIngester layers,
+      ImageTrust trust,
       Platform platform,
       Set<String> runtimeHandlers) {
     this.registries = registries;
     this.store = store;
     this.snapshotter = snapshotter;
     this.layers = layers;
+    this.trust = trust;
     this.platform = platform;
     this.runtimeHandlers = Set.copyOf(runtimeHandlers);
   }
@@ -84,6 +88,7 @@ public final class ImagePuller {
   }
 
   private Image run(ImageReference reference, PullRequest request) throws InterruptedException {
+    TrustPolicy.Rule rule = trust.rule(reference, request.namespace());
     Repository repository = registries.open(reference, request.credentials());
     ServedManifest top = Stages.time("manifest", repository::resolve);
     List<String> tags = reference.tag() == null ? List.of() : List.of(reference.toString());
@@ -92,13 +97,21 @@ public final class ImagePuller {
     Optional<Image> present =
         store
             .find(digests.getFirst())
+            // One whose signatures don't suffice may have got better ones since.
+            .filter(image -> ImageTrust.judge(rule, reference, image.signatures()).accepted())
             .flatMap(image -> store.addNames(image.id(), tags, digests, request.annotations()));
     if (present.isPresent()) {
       return present.get();
     }
 
-    ImageManifest manifest =
-        Stages.time("manifest", () -> choose(repository, content(repository, top)));
+    Chosen chosen = Stages.time("manifest", () -> choose(repository, content(repository, top)));
+    ImageManifest manifest = chosen.manifest();
+    List<ImageSignature> signatures =
+        Stages.time(
+            "signatures",
+            () ->
+                trust.requireAtPull(
+                    rule, reference, repository, List.of(top.digest(), chosen.digest())));
     ImageParts parts =
         Stages.time(
             "config",
@@ -112,7 +125,8 @@ public final class ImagePuller {
     try {
       Stages.run("layers", () -> layers.ingest(parts.diffIds(), parts.blobs(), repository));
       return Stages.time(
-          "record", () -> store.put(parts.record(tags, digests, request.annotations())));
+          "record",
+          () -> store.put(parts.record(tags, digests, request.annotations(), signatures)));
     } finally {
       snapshotter.release(owner);
     }
@@ -123,9 +137,11 @@ public final class ImagePuller {
     return served.content() == null ? repository.manifest(served.digest(), -1) : served;
   }
 
+  /** A manifest of this platform, and its digest. */
+  private record Chosen(ImageManifest manifest, Digest digest) {}
+
   /** Goes from an index to the manifest for this platform; an index may list indexes. */
-  private ImageManifest choose(Repository repository, ServedManifest served)
-      throws InterruptedException {
+  private Chosen choose(Repository repository, ServedManifest served) throws InterruptedException {
     ServedManifest current = served;
     for (int depth = 0; depth < INDEX_DEPTH; depth++) {
       byte[] content = current.content();
@@ -134,7 +150,7 @@ public final class ImagePuller {
       }
       switch (ManifestDocument.parse(content, current.mediaType())) {
         case ManifestDocument.Single(ImageManifest manifest) -> {
-          return manifest;
+          return new Chosen(manifest, current.digest());
         }
         case ManifestDocument.Choice choice -> {
           Descriptor best = choice.choose(platform);

@@ -14,6 +14,7 @@ import java.util.Set;
  * An image as it is kept on disk.
  *
  * @param config the exact text whose digest is the id
+ * @param signatures found beside it by pulls that had to ask for them; judged at each use
  * @param updatedAt milliseconds since the epoch; of two records that claim one tag the younger wins
  */
 record ImageRecord(
@@ -24,6 +25,7 @@ record ImageRecord(
     String config,
     List<LayerRecord> layers,
     Map<String, String> annotations,
+    List<ImageSignature> signatures,
     long updatedAt) {
 
   static final int FORMAT = 1;
@@ -37,6 +39,7 @@ record ImageRecord(
     repoDigests =
         repoDigests == null ? List.of() : repoDigests.stream().sorted().distinct().toList();
     annotations = annotations == null ? Map.of() : annotations;
+    signatures = signatures == null ? List.of() : List.copyOf(signatures);
   }
 
   /**
@@ -51,7 +54,8 @@ record ImageRecord(
   }
 
   ImageRecord withNames(List<String> tags, List<String> digests) {
-    return new ImageRecord(id, tags, digests, size, config, layers, annotations, updatedAt);
+    return new ImageRecord(
+        id, tags, digests, size, config, layers, annotations, signatures, updatedAt);
   }
 
   /**
@@ -69,6 +73,7 @@ record ImageRecord(
         pinnedNames.contains(id.toString())
             || repoTags.stream().anyMatch(pinnedNames::contains)
             || repoDigests.stream().anyMatch(pinnedNames::contains);
-    return new Image(id, repoTags, repoDigests, size, pinned, parsed, config, chain(), annotations);
+    return new Image(
+        id, repoTags, repoDigests, size, pinned, parsed, config, chain(), annotations, signatures);
   }
 }

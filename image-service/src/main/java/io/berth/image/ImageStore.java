@@ -25,6 +25,7 @@ import java.util.TreeMap;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -39,6 +40,9 @@ public final class ImageStore {
   private static final Logger log = LoggerFactory.getLogger(ImageStore.class);
   private static final Pattern ID = Pattern.compile("(?:sha256:)?([a-f0-9]{64})");
   private static final Pattern ID_PREFIX = Pattern.compile("(?:sha256:)?([a-f0-9]{1,63})");
+
+  /** Kept of one image, the latest found first. */
+  private static final int SIGNATURES = 64;
 
   private final Path rootDir;
   private final Snapshotter snapshotter;
@@ -247,6 +251,7 @@ public final class ImageStore {
                   present.config(),
                   present.layers(),
                   annotations,
+                  present.signatures(),
                   0)));
     } finally {
       writing.unlock();
@@ -262,6 +267,7 @@ public final class ImageStore {
         record.config(),
         record.layers(),
         record.annotations(),
+        record.signatures(),
         clock.millis());
   }
 
@@ -279,6 +285,10 @@ public final class ImageStore {
         present.config(),
         present.layers(),
         added.annotations().isEmpty() ? present.annotations() : added.annotations(),
+        Stream.concat(added.signatures().stream(), present.signatures().stream())
+            .distinct()
+            .limit(SIGNATURES)
+            .toList(),
         clock.millis());
   }
 

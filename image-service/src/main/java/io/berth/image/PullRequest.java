@@ -8,11 +8,13 @@ import java.util.Map;
  *
  * @param image a name as a pod gives it
  * @param runtimeHandler "" for the default
+ * @param namespace of the pod it is for, which may have a trust policy of its own; may be empty
  */
 public record PullRequest(
     String image,
     RegistryCredentials credentials,
     String runtimeHandler,
+    String namespace,
     Map<String, String> annotations) {
 
   public PullRequest {
@@ -20,6 +22,6 @@ public record PullRequest(
   }
 
   public PullRequest(String image) {
-    this(image, RegistryCredentials.NONE, "", Map.of());
+    this(image, RegistryCredentials.NONE, "", "", Map.of());
   }
 }

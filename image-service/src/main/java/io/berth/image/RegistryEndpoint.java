@@ -75,7 +75,21 @@ final class RegistryEndpoint {
    * @throws ImageException NOT_FOUND, UNAUTHORIZED, REGISTRY_UNAVAILABLE, CORRUPT when too large
    */
   ServedManifest manifest(String tagOrDigest) throws InterruptedException {
-    try (var answer = request("GET", "/manifests/" + tagOrDigest, true)) {
+    return document("/manifests/" + tagOrDigest, tagOrDigest);
+  }
+
+  /**
+   * The index of what refers to a manifest.
+   *
+   * @throws ImageException NOT_FOUND when the registry keeps none, UNAUTHORIZED,
+   *     REGISTRY_UNAVAILABLE, CORRUPT when too large
+   */
+  ServedManifest referrers(Digest manifest) throws InterruptedException {
+    return document("/referrers/" + manifest, "list of referrers of " + manifest);
+  }
+
+  private ServedManifest document(String path, String tagOrDigest) throws InterruptedException {
+    try (var answer = request("GET", path, true)) {
       if (answer.status() != 200) {
         throw refusal(answer, "manifest " + tagOrDigest);
       }

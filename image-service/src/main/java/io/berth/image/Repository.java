@@ -11,6 +11,7 @@ import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** A repository at all hosts that serve it: each request goes to the next host when one fails. */
@@ -73,6 +74,42 @@ final class Repository implements BlobSource {
           requireSame(digest, content, endpoint);
           return served;
         });
+  }
+
+  /**
+   * A manifest that may not exist, such as one that only holds signatures.
+   *
+   * @return empty when every host says that it has none
+   */
+  Optional<ServedManifest> find(String tag) throws InterruptedException {
+    return optional(() -> ask(Capability.RESOLVE, endpoint -> endpoint.manifest(tag)));
+  }
+
+  /**
+   * The list of what refers to a manifest (distribution-spec, "Listing Referrers").
+   *
+   * @return empty when no host keeps such lists
+   */
+  Optional<ServedManifest> referrers(Digest manifest) throws InterruptedException {
+    Optional<ServedManifest> listed =
+        optional(() -> ask(Capability.RESOLVE, endpoint -> endpoint.referrers(manifest)));
+    // Clients keep the list under a tag where the registry doesn't ("Referrers Tag Schema").
+    return listed.isPresent() ? listed : find(manifest.algorithm() + "-" + manifest.hex());
+  }
+
+  private interface Question {
+    ServedManifest ask() throws InterruptedException;
+  }
+
+  private static Optional<ServedManifest> optional(Question question) throws InterruptedException {
+    try {
+      return Optional.of(question.ask());
+    } catch (ImageException e) {
+      if (e.reason() == Reason.NOT_FOUND) {
+        return Optional.empty();
+      }
+      throw e;
+    }
   }
 
   private static void requireSame(Digest digest, byte[] content, RegistryEndpoint endpoint) {

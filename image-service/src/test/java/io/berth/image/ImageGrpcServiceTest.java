@@ -76,7 +76,7 @@ class ImageGrpcServiceTest {
     TestImage image = new TestImage().user(user);
     return house.store.put(
         ImageParts.of(image.blob(image.id()), List.of())
-            .record(List.of(tag), List.of(), Map.of("note", note)));
+            .record(List.of(tag), List.of(), Map.of("note", note), List.of()));
   }
 
   private static ImageSpec spec(String image) {

@@ -39,6 +39,7 @@ final class ImageHouse implements AutoCloseable {
   final OverlaySnapshotter snapshotter;
   final ImageStore store;
   final LayerIngester layers;
+  final ImageTrust trust;
   final ImagePuller puller;
   final ImageImporter importer;
   private final RegistryClient registries;
@@ -56,8 +57,10 @@ final class ImageHouse implements AutoCloseable {
     store = new ImageStore(root, snapshotter, Set.of("pinned.example/it:1"), Clock.systemUTC());
     layers = new LayerIngester(snapshotter, new LayerUnpacker(UnpackLimits.DEFAULT), 3);
     registries = new RegistryClient(new RegistryHosts(certs), TRANSFERS);
+    trust = new ImageTrust(root.resolve("policy.json"), root.resolve("policies"));
     Platform platform = Platform.linux("amd64", "v1");
-    puller = new ImagePuller(registries, store, snapshotter, layers, platform, Set.of("runc"));
+    puller =
+        new ImagePuller(registries, store, snapshotter, layers, trust, platform, Set.of("runc"));
     importer = new ImageImporter(root, store, snapshotter, layers, platform);
   }
 

@@ -124,6 +124,7 @@ class ImagePullerTest {
                           name,
                           RegistryCredentials.of("berth", "secret-guess", "", "", "", ""),
                           "",
+                          "",
                           Map.of())));
       assertThat(wrong.reason()).isEqualTo(Reason.UNAUTHORIZED);
       assertThat(wrong).hasMessageContaining("check the credentials");
@@ -132,7 +133,7 @@ class ImagePullerTest {
 
       RegistryCredentials right =
           RegistryCredentials.of(DockerRegistry.USER, DockerRegistry.PASSWORD, "", "", "", "");
-      Image pulled = house.puller.pull(new PullRequest(name, right, "", Map.of()));
+      Image pulled = house.puller.pull(new PullRequest(name, right, "", "", Map.of()));
       assertThat(pulled.id()).isEqualTo(image.id());
     }
   }
@@ -534,7 +535,7 @@ class ImagePullerTest {
     assertThat(failure("team/UPPER").reason()).isEqualTo(Reason.INVALID);
     assertThatThrownBy(() ->
             house.puller.pull(
-                new PullRequest(name("app:v1"), RegistryCredentials.NONE, "kata", Map.of())))
+                new PullRequest(name("app:v1"), RegistryCredentials.NONE, "kata", "", Map.of())))
         .hasMessageContaining("unknown runtime handler \"kata\"; configured are [runc]");
     assertThat(registry.requests).isEmpty();
   }
@@ -555,7 +556,8 @@ class ImagePullerTest {
               + "\"]\n");
       RegistryCredentials secret = RegistryCredentials.of("u", "p", "", "", "", "");
 
-      Image pulled = house.puller.pull(new PullRequest("reg.example/app:v1", secret, "", Map.of()));
+      Image pulled =
+          house.puller.pull(new PullRequest("reg.example/app:v1", secret, "", "", Map.of()));
 
       assertThat(pulled.repoTags()).containsExactly("reg.example/app:v1");
       assertThat(registry.requests).isEmpty();

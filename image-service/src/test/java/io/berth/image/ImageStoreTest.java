@@ -33,7 +33,7 @@ class ImageStoreTest {
 
   private Image put(TestImage image, List<String> tags, List<String> digests) {
     byte[] config = image.blob(image.id());
-    return store.put(ImageParts.of(config, List.of()).record(tags, digests, Map.of()));
+    return store.put(ImageParts.of(config, List.of()).record(tags, digests, Map.of(), List.of()));
   }
 
   private static TestImage user(String user) {

@@ -2,6 +2,7 @@ package io.berth.runtime;
 
 import io.berth.image.Image;
 import io.berth.image.ImageStore;
+import io.berth.image.ImageTrust;
 import io.berth.linux.Debt;
 import io.berth.linux.Debts;
 import io.berth.linux.ErrnoException;
@@ -23,6 +24,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -36,6 +38,7 @@ public final class ContainerCreator {
   private final SandboxStore sandboxes;
   private final SandboxManager sandboxManager;
   private final ImageStore images;
+  private final ImageTrust trust;
   private final Snapshotter snapshotter;
   private final RuntimeHandlers handlers;
   private final Conmon conmon;
@@ -54,6 +57,7 @@ public final class ContainerCreator {
       SandboxStore sandboxes,
       SandboxManager sandboxManager,
       ImageStore images,
+      ImageTrust trust,
       Snapshotter snapshotter,
       RuntimeHandlers handlers,
       Conmon conmon,
@@ -69,6 +73,7 @@ public final class ContainerCreator {
     this.sandboxes = sandboxes;
     this.sandboxManager = sandboxManager;
     this.images = images;
+    this.trust = trust;
     this.snapshotter = snapshotter;
     this.handlers = handlers;
     this.conmon = conmon;
@@ -90,6 +95,7 @@ public final class ContainerCreator {
    * @throws ContainerException NO_IMAGE, INVALID, UNSUPPORTED; WRONG_STATE if the sandbox isn't
    *     ready; CONFLICT if another container has the name; RUNTIME_FAILED, with nothing left behind
    * @throws io.berth.sandbox.SandboxException NOT_FOUND
+   * @throws io.berth.image.ImageException SIGNATURE, CONFIGURATION by the trust policy
    */
   Container create(String sandboxId, ContainerConfig config) throws InterruptedException {
     Sandbox sandbox = sandboxes.get(sandboxId);
@@ -137,6 +143,8 @@ public final class ContainerCreator {
     ContainerId id = ContainerId.random();
     requireReady(sandbox, config);
     Image image = image(config);
+    trust.requireAtCreate(
+        image, List.of(config.userImage(), config.image()), sandbox.config().name().namespace());
     OciRuntime runtime = handlers.get(sandbox.handler());
     RuntimeFeatures features = runtime.features();
     apparmor.prepare(config.security());

@@ -2,6 +2,7 @@ package io.berth.runtime;
 
 import io.berth.cni.CniNetworks;
 import io.berth.image.ImageStore;
+import io.berth.image.ImageTrust;
 import io.berth.linux.Cgroups;
 import io.berth.linux.Debt;
 import io.berth.linux.DebtLedger;
@@ -36,6 +37,7 @@ public final class ContainerRuntime implements AutoCloseable {
       DebtLedger debts,
       CniNetworks networks,
       ImageStore images,
+      ImageTrust trust,
       Snapshotter snapshotter,
       SandboxStore sandboxes,
       SandboxManager sandboxManager,
@@ -66,6 +68,7 @@ public final class ContainerRuntime implements AutoCloseable {
             sandboxes,
             sandboxManager,
             images,
+            trust,
             snapshotter,
             handlers,
             conmon,
