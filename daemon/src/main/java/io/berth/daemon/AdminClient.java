@@ -5,13 +5,14 @@ import com.google.protobuf.Message;
 import io.berth.admin.v1.AdminGrpc;
 import io.berth.admin.v1.Debt;
 import io.berth.admin.v1.DebtsRequest;
+import io.berth.admin.v1.ExplainRequest;
+import io.berth.admin.v1.ExplainResponse;
 import io.berth.admin.v1.ImageTrustRequest;
 import io.berth.admin.v1.ImageTrustResponse;
 import io.berth.admin.v1.ImportChunk;
 import io.berth.admin.v1.ImportLabel;
 import io.berth.admin.v1.ImportResponse;
 import io.berth.admin.v1.OperationsRequest;
-import io.berth.admin.v1.Stage;
 import io.berth.daemon.DaemonException.Reason;
 import io.grpc.Status;
 import io.grpc.StatusException;
@@ -26,10 +27,8 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
-import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
-import java.util.stream.Collectors;
 
 /// The part of `berth` that talks to a running daemon and prints its answers.
 final class AdminClient implements AutoCloseable {
@@ -74,15 +73,22 @@ final class AdminClient implements AutoCloseable {
     return verdict.getAccepted();
   }
 
-  void operations(String object, boolean json) {
-    var request = OperationsRequest.newBuilder().setObject(object).build();
+  /// @param all the finished ones, too
+  void operations(String object, boolean all, boolean json) {
+    var request = OperationsRequest.newBuilder().setObject(object).setRunning(!all).build();
     List<io.berth.admin.v1.Operation> operations =
         ask(admin -> admin.operations(request)).getOperationsList();
     if (json) {
       System.out.println(AdminJson.array(operations));
+    } else if (operations.isEmpty()) {
+      System.out.println(all ? "nothing is recorded" : "nothing is running");
     } else {
-      operations.forEach(operation -> System.out.println(text(operation)));
+      operations.forEach(operation -> System.out.print(OperationText.of(operation)));
     }
+  }
+
+  ExplainResponse explain(String pod) {
+    return ask(admin -> admin.explain(ExplainRequest.newBuilder().setPod(pod).build()));
   }
 
   /// Sends the archive in pieces, no faster than the daemon takes them, and prints what it held.
@@ -161,48 +167,7 @@ final class AdminClient implements AutoCloseable {
             debt.getLastError());
   }
 
-  private static String text(io.berth.admin.v1.Operation operation) {
-    boolean running = operation.getFinishedAt() == 0;
-    long end = running ? nanos(Instant.now()) : operation.getFinishedAt();
-    var line = new StringBuilder();
-    line.append(time(operation.getStartedAt()))
-        .append(' ')
-        .append(operation.getRequestId())
-        .append(' ')
-        .append(operation.getMethod());
-    if (!operation.getObject().isEmpty()) {
-      line.append(' ').append(operation.getObject());
-    }
-    line.append(running ? " running for " : " ").append(millis(end - operation.getStartedAt()));
-    if (operation.getStagesCount() > 0) {
-      line.append(
-          operation.getStagesList().stream()
-              .map(AdminClient::text)
-              .collect(Collectors.joining(", ", " (", ")")));
-    }
-    if (!operation.getError().isEmpty()) {
-      line.append(" ").append(operation.getError());
-    }
-    return line.toString();
-  }
-
-  private static String text(Stage stage) {
-    return stage.getName()
-        + " "
-        + (stage.getDuration() == 0
-            ? "running for " + millis(nanos(Instant.now()) - stage.getStartedAt())
-            : millis(stage.getDuration()));
-  }
-
-  private static long nanos(Instant instant) {
-    return TimeUnit.SECONDS.toNanos(instant.getEpochSecond()) + instant.getNano();
-  }
-
   private static Instant time(long nanos) {
     return Instant.EPOCH.plus(Duration.ofNanos(nanos)).truncatedTo(ChronoUnit.MILLIS);
-  }
-
-  private static String millis(long nanos) {
-    return String.format(Locale.ROOT, "%.1f ms", nanos / 1e6);
   }
 }

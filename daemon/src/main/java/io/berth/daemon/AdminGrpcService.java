@@ -4,6 +4,8 @@ import io.berth.admin.v1.AdminGrpc;
 import io.berth.admin.v1.Debt;
 import io.berth.admin.v1.DebtsRequest;
 import io.berth.admin.v1.DebtsResponse;
+import io.berth.admin.v1.ExplainRequest;
+import io.berth.admin.v1.ExplainResponse;
 import io.berth.admin.v1.ImageTrustRequest;
 import io.berth.admin.v1.ImageTrustResponse;
 import io.berth.admin.v1.ImportChunk;
@@ -11,14 +13,12 @@ import io.berth.admin.v1.ImportLabel;
 import io.berth.admin.v1.ImportResponse;
 import io.berth.admin.v1.OperationsRequest;
 import io.berth.admin.v1.OperationsResponse;
-import io.berth.admin.v1.Stage;
 import io.berth.linux.DebtLedger;
 import io.berth.linux.Stages;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
+import java.io.IOException;
 import java.io.InputStream;
-import java.time.Duration;
-import java.time.Instant;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.function.Function;
@@ -41,13 +41,16 @@ final class AdminGrpcService extends AdminGrpc.AdminImplBase {
   private final DebtLedger debts;
   private final Function<ImageTrustRequest, ImageTrustResponse> trust;
   private final Importer importer;
+  private final PodHistory history;
 
   AdminGrpcService(
       OperationLog operations,
+      PodHistory history,
       DebtLedger debts,
       Function<ImageTrustRequest, ImageTrustResponse> trust,
       Importer importer) {
     this.operations = operations;
+    this.history = history;
     this.debts = debts;
     this.trust = trust;
     this.importer = importer;
@@ -56,10 +59,31 @@ final class AdminGrpcService extends AdminGrpc.AdminImplBase {
   @Override
   public void operations(OperationsRequest request, StreamObserver<OperationsResponse> observer) {
     var response = OperationsResponse.newBuilder();
-    for (Operation operation : operations.list(request.getObject())) {
-      response.addOperations(message(operation));
+    for (Operation operation : operations.list(request.getObject(), !request.getRunning())) {
+      response.addOperations(AdminMessages.of(operation));
     }
     observer.onNext(response.build());
+    observer.onCompleted();
+  }
+
+  @Override
+  public void explain(ExplainRequest request, StreamObserver<ExplainResponse> observer) {
+    List<Operation> found;
+    try {
+      found = history.of(request.getPod());
+    } catch (InterruptedException left) {
+      throw new CancellationException("nobody waits for the explanation any more");
+    } catch (IOException unreadable) {
+      throw Status.UNKNOWN
+          .withDescription("explain pod " + request.getPod() + ": " + unreadable)
+          .asRuntimeException();
+    }
+    if (found.isEmpty()) {
+      throw Status.NOT_FOUND
+          .withDescription(PodHistory.nothingOf(request.getPod()))
+          .asRuntimeException();
+    }
+    observer.onNext(AdminMessages.explanation(found));
     observer.onCompleted();
   }
 
@@ -91,35 +115,6 @@ final class AdminGrpcService extends AdminGrpc.AdminImplBase {
   @Override
   public StreamObserver<ImportChunk> import_(StreamObserver<ImportResponse> observer) {
     return new Import(observer);
-  }
-
-  private static io.berth.admin.v1.Operation message(Operation operation) {
-    var message =
-        io.berth.admin.v1.Operation.newBuilder()
-            .setRequestId(operation.requestId())
-            .setMethod(operation.method())
-            .setObject(operation.object())
-            .setStartedAt(nanos(operation.startedAt()))
-            .setError(
-                operation.error().isEmpty() ? "" : operation.code() + ": " + operation.error());
-    if (!operation.isRunning()) {
-      message.setFinishedAt(nanos(operation.startedAt().plus(operation.elapsed())));
-    }
-    for (Stages.Stage stage : operation.stages()) {
-      Duration duration = stage.duration();
-      String error = stage.error();
-      message.addStages(
-          Stage.newBuilder()
-              .setName(stage.name())
-              .setStartedAt(stage.startedAt())
-              .setDuration(duration == null ? 0 : duration.toNanos())
-              .setError(error == null ? "" : error));
-    }
-    return message.build();
-  }
-
-  private static long nanos(Instant instant) {
-    return instant.getEpochSecond() * 1_000_000_000L + instant.getNano();
   }
 
   /// One archive on its way in: chunks arrive here, a thread of its own unpacks them.

@@ -22,6 +22,10 @@ final class AdminJson {
     return array.toPrettyString();
   }
 
+  static String text(Message message) {
+    return object(message).toPrettyString();
+  }
+
   static ObjectNode object(Message message) {
     ObjectNode object = JSON.objectNode();
     for (FieldDescriptor field : message.getDescriptorForType().getFields()) {

@@ -22,6 +22,7 @@ import picocli.CommandLine.Parameters;
       BerthCommand.DoctorCommand.class,
       BerthCommand.Debts.class,
       BerthCommand.Ops.class,
+      ExplainCommand.class,
       BerthCommand.Import.class,
       ImageCommand.class,
       BerthCommand.VersionCommand.class
@@ -159,7 +160,7 @@ public final class BerthCommand {
 
   @Command(
       name = "ops",
-      description = "Lists running and recent operations with the time each stage took.",
+      description = "Lists what runs now: for how long, in which stage, waiting for which process.",
       mixinStandardHelpOptions = true)
   static final class Ops implements Callable<Integer> {
     @Parameters(
@@ -168,13 +169,18 @@ public final class BerthCommand {
         description = "Beginning of a pod's or container's id, NAMESPACE/NAME, or an image.")
     String object = "";
 
+    @Option(
+        names = {"-a", "--all"},
+        description = "The latest finished operations, too.")
+    boolean all;
+
     @Mixin Output output = new Output();
     @Mixin Daemon daemon = new Daemon();
 
     @Override
     public Integer call() {
       try (var client = new AdminClient(daemon.socket())) {
-        client.operations(object, output.json());
+        client.operations(object, all, output.json());
       }
       return ExitCode.OK;
     }

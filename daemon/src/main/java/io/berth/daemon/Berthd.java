@@ -1,7 +1,12 @@
 package io.berth.daemon;
 
 import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.binder.jvm.JvmGcMetrics;
 import io.micrometer.core.instrument.binder.jvm.JvmMemoryMetrics;
+import io.micrometer.core.instrument.binder.jvm.JvmThreadMetrics;
+import io.micrometer.core.instrument.binder.system.FileDescriptorMetrics;
+import io.micrometer.core.instrument.binder.system.ProcessorMetrics;
+import io.micrometer.core.instrument.binder.system.UptimeMetrics;
 import io.micrometer.core.instrument.composite.CompositeMeterRegistry;
 import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
@@ -77,13 +82,12 @@ public final class Berthd implements Callable<Integer> {
       open.push(StateLock.take(config.state().rootDir()));
       makeRunFolder(config.state().runDir());
       HostFacts facts = HostFacts.detect(Path.of("/"));
-      var operations = new OperationLog();
       MeterRegistry meters = meters(config, open);
-      var interceptor = new CallInterceptor(operations, new CallMetrics(meters, operations));
-      Services services = Services.start(config, facts, operations);
+      Services services = Services.start(config, facts, meters);
       open.push(services);
+      var interceptor = new CallInterceptor(services.operations());
       open.push(CriServer.start(config.server(), interceptor, services.grpc()));
-      open.push(IdleMemory.start(operations)::interrupt);
+      open.push(IdleMemory.start(services.operations())::interrupt);
       log.info(
           "berthd {} is ready {} ms after its start",
           BerthVersion.current(),
@@ -122,7 +126,16 @@ public final class Berthd implements Callable<Integer> {
       return new CompositeMeterRegistry();
     }
     var registry = new PrometheusMeterRegistry(PrometheusConfig.DEFAULT);
-    new JvmMemoryMetrics().bindTo(registry);
+    JvmGcMetrics collections = new JvmGcMetrics();
+    open.push(collections);
+    List.of(
+            new JvmMemoryMetrics(),
+            collections,
+            new JvmThreadMetrics(),
+            new ProcessorMetrics(),
+            new FileDescriptorMetrics(),
+            new UptimeMetrics())
+        .forEach(metrics -> metrics.bindTo(registry));
     open.push(MetricsEndpoint.start(config.metrics().address().get(), registry));
     return registry;
   }

@@ -18,24 +18,25 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /// What every call gets, once and here alone: a request id (in the thread's name, so that each log
-/// line of the call carries it), a log line, its stages and timing, metrics, the mapping of
-/// failures to codes, and the interrupt of its thread when the caller leaves or the deadline
-/// passes.
+/// line of the call carries it), a log line, its stages and timing, the mapping of failures to
+/// codes, and the interrupt of its thread when the caller leaves or the deadline passes.
 final class CallInterceptor implements ServerInterceptor {
   /// In the trailers of a failed call: finds its lines in berthd's log.
   static final Metadata.Key<String> REQUEST_ID =
       Metadata.Key.of("berth-request-id", Metadata.ASCII_STRING_MARSHALLER);
 
+  /// The caller's place in a trace: W3C Trace Context.
+  static final Metadata.Key<String> TRACE =
+      Metadata.Key.of("traceparent", Metadata.ASCII_STRING_MARSHALLER);
+
   private static final Logger log = LoggerFactory.getLogger("call");
   private static final long SLOWEST_LOOK = 20; // milliseconds
 
   private final OperationLog operations;
-  private final CallMetrics metrics;
   private final Set<Interruption> endlessCalls = ConcurrentHashMap.newKeySet();
 
-  CallInterceptor(OperationLog operations, CallMetrics metrics) {
+  CallInterceptor(OperationLog operations) {
     this.operations = operations;
-    this.metrics = metrics;
   }
 
   @Override
@@ -43,8 +44,11 @@ final class CallInterceptor implements ServerInterceptor {
       ServerCall<Q, R> call, Metadata headers, ServerCallHandler<Q, R> next) {
     MethodDescriptor<Q, R> method = call.getMethodDescriptor();
     String name = String.valueOf(method.getBareMethodName());
-    var observed = new ObservedCall<>(call, name);
-    if (!method.getType().serverSendsOneMessage()) {
+    boolean endless = !method.getType().serverSendsOneMessage();
+    String trace = headers.get(TRACE);
+    var observed =
+        new ObservedCall<>(call, name, operations.begin(name, trace == null ? "" : trace, endless));
+    if (endless) {
       endlessCalls.add(observed.interruption);
     }
     observed.context.addListener(
@@ -70,10 +74,16 @@ final class CallInterceptor implements ServerInterceptor {
     private final String method;
     private volatile boolean closed;
 
-    ObservedCall(ServerCall<Q, R> delegate, String method) {
+    ObservedCall(ServerCall<Q, R> delegate, String method, OperationLog.Running operation) {
       super(delegate);
       this.method = method;
-      this.operation = operations.begin(method);
+      this.operation = operation;
+    }
+
+    @Override
+    public void sendMessage(R answer) {
+      operation.answers(answer);
+      super.sendMessage(answer);
     }
 
     /// Streams are held back here while their client doesn't read, so that no adapter has to see to
@@ -128,7 +138,6 @@ final class CallInterceptor implements ServerInterceptor {
       endlessCalls.remove(interruption);
       Operation done = operation.finish(status);
       if (done != null) {
-        metrics.finished(done);
         report(done, status.getCause());
       }
     }
@@ -162,10 +171,7 @@ final class CallInterceptor implements ServerInterceptor {
 
     @Override
     public void onMessage(Q message) {
-      String object = CallObject.of(message);
-      if (!object.isEmpty()) {
-        call.operation.concerns(object);
-      }
+      call.operation.asks(message);
       run(() -> super.onMessage(message));
     }
 

@@ -26,6 +26,38 @@ final class CallObject {
     return metadata.isEmpty() ? image(message) : metadata;
   }
 
+  /// The pod and container that a request names, as far as they are known now.
+  static Subject subject(Object request, Subject.Directory directory) {
+    if (!(request instanceof Message message)) {
+      return Subject.NONE;
+    }
+    String container = text(message, "container_id");
+    if (!container.isEmpty()) {
+      return directory.container(container).orElse(Subject.NONE);
+    }
+    Message metadata = message(message(message, "config"), "metadata");
+    String sandbox = text(message, "pod_sandbox_id");
+    if (!sandbox.isEmpty()) {
+      return directory.sandbox(sandbox).orElse(Subject.NONE).withContainer(text(metadata, "name"));
+    }
+    // The kubelet says for which pod it pulls.
+    Message pod =
+        metadata == null ? message(message(message, "sandbox_config"), "metadata") : metadata;
+    String namespace = text(pod, "namespace");
+    return namespace.isEmpty()
+        ? Subject.NONE
+        : new Subject("", namespace + "/" + text(pod, "name"), text(pod, "uid"), "");
+  }
+
+  /// What the answer adds to what is known: the ids that a call has made.
+  static Subject made(Object answer, Subject asked) {
+    if (answer instanceof Message message) {
+      String sandbox = text(message, "pod_sandbox_id");
+      return sandbox.isEmpty() ? asked : asked.withPodId(sandbox);
+    }
+    return asked;
+  }
+
   private static String metadata(Message request) {
     Message metadata = message(message(request, "config"), "metadata");
     String namespace = text(metadata, "namespace");

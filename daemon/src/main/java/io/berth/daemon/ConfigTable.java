@@ -4,6 +4,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.net.InetSocketAddress;
+import java.net.URI;
+import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -202,6 +204,19 @@ final class ConfigTable {
     return string(key, least, text -> within(parseDuration(text), least, most));
   }
 
+  /// A table of durations whose keys are names that the administrator chooses.
+  Map<String, Duration> durations(String key, Duration least, Duration most) {
+    return table(
+        key,
+        all -> {
+          Map<String, Duration> read = new LinkedHashMap<>();
+          for (var property : all.node.properties()) {
+            read.put(property.getKey(), all.duration(property.getKey(), least, most));
+          }
+          return Map.copyOf(read);
+        });
+  }
+
   int number(String key, int least, int most) {
     JsonNode value = value(key);
     if (!value.isIntegralNumber()
@@ -243,6 +258,28 @@ final class ConfigTable {
   /// `address:port`; port 0 is a free one.
   InetSocketAddress address(String key) {
     return string(key, new InetSocketAddress(0), ConfigTable::parseAddress);
+  }
+
+  /// `http://` or `https://` with a host; the empty string stands for "off".
+  Optional<URI> optionalUri(String key) {
+    return string(
+        key,
+        Optional.empty(),
+        text -> text.isEmpty() ? Optional.empty() : Optional.of(parseUri(text)));
+  }
+
+  private static URI parseUri(String text) {
+    try {
+      URI uri = new URI(text);
+      if (List.of("http", "https").contains(String.valueOf(uri.getScheme()))
+          && uri.getHost() != null) {
+        return uri;
+      }
+    } catch (URISyntaxException malformed) {
+      throw new IllegalArgumentException("is no address: " + malformed.getMessage(), malformed);
+    }
+    throw new IllegalArgumentException(
+        "must be an address such as \"http://127.0.0.1:4318\", not \"" + text + "\"");
   }
 
   private <T> T string(String key, T standIn, Function<String, T> parser) {

@@ -5,6 +5,7 @@ import io.berth.runtime.SpecSettings;
 import io.berth.runtime.Ulimits;
 import io.berth.streaming.StreamingSettings;
 import java.net.InetSocketAddress;
+import java.net.URI;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -22,6 +23,9 @@ public record DaemonConfig(
     State state,
     Log log,
     Metrics metrics,
+    Tracing tracing,
+    Recorder recorder,
+    Watchdog watchdog,
     Containers containers,
     Map<String, RuntimeHandler> runtimes,
     Cni cni,
@@ -42,6 +46,20 @@ public record DaemonConfig(
   public record Log(Level level) {}
 
   public record Metrics(Optional<InetSocketAddress> address) {}
+
+  /// @param endpoint of an OTLP receiver, to which `/v1/traces` belongs
+  public record Tracing(Optional<URI> endpoint) {}
+
+  public record Recorder(ByteSize size) {}
+
+  /// When an operation takes too long.
+  ///
+  /// @param stages limits of stages that take longer by nature, by name
+  public record Watchdog(Duration limit, Map<String, Duration> stages) {
+    Duration of(String stage) {
+      return stages.getOrDefault(stage, limit);
+    }
+  }
 
   public record Containers(
       String defaultRuntime,
@@ -98,6 +116,9 @@ public record DaemonConfig(
             state,
             root.table("log", table -> new Log(table.choice("level", Level.class))),
             root.table("metrics", table -> new Metrics(table.optionalAddress("address"))),
+            root.table("tracing", table -> new Tracing(table.optionalUri("endpoint"))),
+            root.table("recorder", DaemonConfig::readRecorder),
+            root.table("watchdog", DaemonConfig::readWatchdog),
             root.table("containers", DaemonConfig::readContainers),
             root.tables("runtimes", (name, table) -> readRuntime(name, table, state)),
             root.table("cni", DaemonConfig::readCni),
@@ -125,6 +146,17 @@ public record DaemonConfig(
 
   private static State readState(ConfigTable table) {
     return new State(table.path("run_dir"), table.path("root_dir"));
+  }
+
+  private static Recorder readRecorder(ConfigTable table) {
+    return new Recorder(table.size("size", new ByteSize(256 << 10), ByteSize.ofMiB(256)));
+  }
+
+  private static Watchdog readWatchdog(ConfigTable table) {
+    Duration least = Duration.ofSeconds(1);
+    Duration most = Duration.ofHours(24);
+    return new Watchdog(
+        table.duration("limit", least, most), table.durations("stages", least, most));
   }
 
   private static Containers readContainers(ConfigTable table) {

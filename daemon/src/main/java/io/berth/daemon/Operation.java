@@ -10,32 +10,42 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/// One call, running or finished, as it stood when it was asked for.
+/// One call, or one piece of work in the background, running or finished, as it stood when it was
+/// asked for.
 ///
-/// @param method without its service, as in `RunPodSandbox`
+/// @param method without its service, as in `RunPodSandbox`; in the background as in `settle
+///   cni-del`
 /// @param object the id, pod or image the request names; empty when there is none
 /// @param elapsed until now while the call runs
 /// @param code null while the call runs
 /// @param error empty unless the call failed
+/// @param trace the caller's `traceparent`; empty when it sent none
 record Operation(
     String requestId,
     String method,
     String object,
+    Subject subject,
     Instant startedAt,
     Duration elapsed,
     Status.@Nullable Code code,
     String error,
+    String trace,
     List<Stages.Stage> stages) {
 
   /// Calls that change nothing. The kubelet polls them every second, so that neither the log nor
   /// the list of recent operations may be filled with them.
   private static final Pattern READING =
       Pattern.compile(
-          "Version|Status|RuntimeConfig|ImageFsInfo|Debts|Operations"
+          "Version|Status|RuntimeConfig|ImageFsInfo|Debts|Operations|Explain"
               + "|(List|Stream|Get).*|.*(Status|Stats)");
 
   static boolean isReading(String method) {
     return READING.matcher(method).matches();
+  }
+
+  /// Calls that probes repeat every second for as long as a pod lives.
+  boolean isRepeated() {
+    return method.equals("ExecSync");
   }
 
   boolean isRunning() {
@@ -43,7 +53,7 @@ record Operation(
   }
 
   boolean concerns(String objectPrefix) {
-    return object.startsWith(objectPrefix);
+    return object.startsWith(objectPrefix) || subject.isCalled(objectPrefix);
   }
 
   /// `RunPodSandbox default/web OK 212.4 ms (network 180.1, record 2.0)`.
@@ -56,7 +66,10 @@ record Operation(
     line.append(millis(elapsed)).append(" ms");
     if (!stages.isEmpty()) {
       line.append(
-          stages.stream().map(Operation::describe).collect(Collectors.joining(", ", " (", ")")));
+          stages.stream()
+              .filter(stage -> stage.depth() == 0)
+              .map(Operation::describe)
+              .collect(Collectors.joining(", ", " (", ")")));
     }
     if (!error.isEmpty()) {
       line.append(": ").append(error);
@@ -65,8 +78,7 @@ record Operation(
   }
 
   private static String describe(Stages.Stage stage) {
-    Duration duration = stage.duration();
-    return stage.name() + " " + (duration == null ? "..." : millis(duration));
+    return stage.name() + " " + (stage.running() ? "..." : millis(stage.elapsed()));
   }
 
   private static String millis(Duration duration) {

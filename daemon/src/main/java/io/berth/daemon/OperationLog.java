@@ -1,6 +1,8 @@
 package io.berth.daemon;
 
+import io.berth.linux.Background;
 import io.berth.linux.Stages;
+import io.grpc.Context;
 import io.grpc.Status;
 import java.time.Duration;
 import java.time.Instant;
@@ -12,33 +14,50 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
-/// All running calls and the last finished ones with their stages, in memory: what `berth ops`
+/// All running operations and the last finished ones with their stages, in memory: what `berth ops`
 /// shows, also while a call hangs. Reading calls are kept only when they failed or were slow.
 final class OperationLog {
-  static final int CAPACITY = 512;
+  static final int CAPACITY = 256;
   private static final Duration SLOW = Duration.ofMillis(200);
+  private static final Pattern ID = Pattern.compile("\\b[0-9a-f]{64}\\b");
 
+  private final Subject.Directory directory;
+  private final List<OperationListener> listeners = new CopyOnWriteArrayList<>();
   private final Set<Running> running = ConcurrentHashMap.newKeySet();
   // Guarded by itself; oldest first.
   private final Deque<Operation> finished = new ArrayDeque<>();
   private final AtomicLong changes = new AtomicLong();
 
-  /// A call that has begun.
+  OperationLog(Subject.Directory directory) {
+    this.directory = directory;
+  }
+
+  /// An operation that has begun.
   final class Running {
     private final String requestId =
         HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt());
     private final String method;
+    private final String trace;
+    private final boolean endless;
     private final Instant startedAt = Instant.now();
     private final long startNanos = System.nanoTime();
-    private final Stages.Log stages = new Stages.Log();
+    private final Stages.Log stages;
     private volatile String object = "";
+    private volatile Subject subject = Subject.NONE;
+    private boolean told; // of the call's thread
 
-    private Running(String method) {
+    private Running(String method, String trace, boolean endless, Stages.Log stages) {
       this.method = method;
+      this.trace = trace;
+      this.endless = endless;
+      this.stages = stages;
     }
 
     String requestId() {
@@ -49,8 +68,37 @@ final class OperationLog {
       return stages;
     }
 
+    /// Whether it may run for as long as the client likes.
+    boolean isEndless() {
+      return endless;
+    }
+
     void concerns(String object) {
       this.object = object;
+    }
+
+    /// Tells from the request what the call is about.
+    void asks(Object request) {
+      String named = CallObject.of(request);
+      if (!named.isEmpty()) {
+        object = named;
+      }
+      if (!told && !Operation.isReading(method)) {
+        told = true;
+        subject = CallObject.subject(request, directory);
+        begun(this);
+      }
+    }
+
+    /// Takes from the answer what the call has made.
+    void answers(Object answer) {
+      if (!Operation.isReading(method)) {
+        subject = CallObject.made(answer, subject);
+      }
+    }
+
+    Operation now() {
+      return snapshot(null, "");
     }
 
     /// Ends the call, once: a later call returns null.
@@ -58,17 +106,14 @@ final class OperationLog {
       if (!running.remove(this)) {
         return null;
       }
-      if (!Operation.isReading(method)) {
+      boolean reading = Operation.isReading(method);
+      if (!reading) {
         changes.incrementAndGet();
       }
       String description = status.getDescription();
       Operation operation =
           snapshot(status.getCode(), status.isOk() || description == null ? "" : description);
-      boolean worthKeeping =
-          !Operation.isReading(method)
-              || !status.isOk()
-              || operation.elapsed().compareTo(SLOW) >= 0;
-      if (worthKeeping) {
+      if (!reading || !status.isOk() || operation.elapsed().compareTo(SLOW) >= 0) {
         synchronized (finished) {
           if (finished.size() == CAPACITY) {
             finished.removeFirst();
@@ -76,6 +121,7 @@ final class OperationLog {
           finished.addLast(operation);
         }
       }
+      listeners.forEach(listener -> listener.ended(operation));
       return operation;
     }
 
@@ -84,18 +130,61 @@ final class OperationLog {
           requestId,
           method,
           object,
+          subject,
           startedAt,
           Duration.ofNanos(System.nanoTime() - startNanos),
           code,
           error,
+          trace,
           stages.stages());
     }
   }
 
+  /// Told of all that begins and ends from now on.
+  void tell(OperationListener listener) {
+    listeners.add(listener);
+  }
+
   Running begin(String method) {
-    var call = new Running(method);
+    return begin(method, "", false);
+  }
+
+  /// Begins a call.
+  ///
+  /// @param trace the caller's `traceparent`, or empty
+  /// @param endless whether it may run for as long as the client likes
+  Running begin(String method, String trace, boolean endless) {
+    var call = new Running(method, trace, endless, new Stages.Log());
     running.add(call);
     return call;
+  }
+
+  /// Begins work that no call waits for.
+  Background.Ending beginInBackground(String name, String object, Stages.Log stages) {
+    var work = new Running(name, "", false, stages);
+    work.object = object;
+    work.subject = subjectOf(object);
+    running.add(work);
+    begun(work);
+    return failure ->
+        work.finish(failure == null ? Status.OK : GrpcErrors.status(failure, Context.ROOT));
+  }
+
+  private void begun(Running operation) {
+    if (!listeners.isEmpty()) {
+      Operation begun = operation.now();
+      listeners.forEach(listener -> listener.began(begun));
+    }
+  }
+
+  private Subject subjectOf(String object) {
+    Matcher id = ID.matcher(object);
+    return id.find()
+        ? directory
+            .container(id.group())
+            .or(() -> directory.sandbox(id.group()))
+            .orElse(Subject.NONE)
+        : Subject.NONE;
   }
 
   int runningCount() {
@@ -107,17 +196,25 @@ final class OperationLog {
     return changes.get();
   }
 
+  /// All that run now, in no order.
+  Set<Running> running() {
+    return Set.copyOf(running);
+  }
+
   /// Newest first.
   ///
-  /// @param objectPrefix empty for all
-  List<Operation> list(String objectPrefix) {
-    var all = new ArrayList<Operation>();
-    running.forEach(call -> all.add(call.snapshot(null, "")));
-    synchronized (finished) {
-      all.addAll(finished);
+  /// @param object the beginning of an id, the name of a pod, or an image; empty for all
+  /// @param all the finished ones, too
+  List<Operation> list(String object, boolean all) {
+    var found = new ArrayList<Operation>();
+    running.forEach(call -> found.add(call.now()));
+    if (all) {
+      synchronized (finished) {
+        found.addAll(finished);
+      }
     }
-    all.removeIf(operation -> !operation.concerns(objectPrefix));
-    all.sort(Comparator.comparing(Operation::startedAt).reversed());
-    return List.copyOf(all);
+    found.removeIf(operation -> !operation.concerns(object));
+    found.sort(Comparator.comparing(Operation::startedAt).reversed());
+    return List.copyOf(found);
   }
 }

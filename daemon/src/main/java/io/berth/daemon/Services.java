@@ -15,6 +15,7 @@ import io.berth.image.RegistryClient;
 import io.berth.image.RegistryHosts;
 import io.berth.image.TransferSettings;
 import io.berth.image.UnpackLimits;
+import io.berth.linux.Background;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
 import io.berth.linux.DebtLedger;
@@ -36,6 +37,7 @@ import io.berth.sandbox.SandboxStore;
 import io.berth.snapshot.OverlaySnapshotter;
 import io.berth.streaming.StreamingServer;
 import io.grpc.BindableService;
+import io.micrometer.core.instrument.MeterRegistry;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -52,20 +54,28 @@ final class Services implements AutoCloseable {
   private static final Path BOOT_ID = Path.of("/proc/sys/kernel/random/boot_id");
 
   private final Deque<AutoCloseable> open;
+  private final OperationLog operations;
+  private final Figures figures;
   private final List<BindableService> grpc;
 
-  private Services(Deque<AutoCloseable> open, List<BindableService> grpc) {
+  private Services(
+      Deque<AutoCloseable> open,
+      OperationLog operations,
+      Figures figures,
+      List<BindableService> grpc) {
     this.open = open;
+    this.operations = operations;
+    this.figures = figures;
     this.grpc = grpc;
   }
 
   /// Brings the state of the last run in order; when this returns, calls may come.
-  static Services start(DaemonConfig config, HostFacts facts, OperationLog operations)
+  static Services start(DaemonConfig config, HostFacts facts, MeterRegistry meters)
       throws InterruptedException {
     Deque<AutoCloseable> open = new ArrayDeque<>();
     boolean started = false;
     try {
-      Services services = new Services(open, assemble(config, facts, operations, open));
+      Services services = assemble(config, facts, meters, open);
       started = true;
       return services;
     } finally {
@@ -75,8 +85,8 @@ final class Services implements AutoCloseable {
     }
   }
 
-  private static List<BindableService> assemble(
-      DaemonConfig config, HostFacts facts, OperationLog operations, Deque<AutoCloseable> open)
+  private static Services assemble(
+      DaemonConfig config, HostFacts facts, MeterRegistry meters, Deque<AutoCloseable> open)
       throws InterruptedException {
     Path run = config.state().runDir();
     Path root = config.state().rootDir();
@@ -84,6 +94,8 @@ final class Services implements AutoCloseable {
     Clock clock = Clock.systemUTC();
     CgroupDriver driver = facts.cgroupDriver(config.containers().cgroupDriver());
     Cgroups cgroups = Cgroups.detect(Path.of("/sys/fs/cgroup"));
+    FlightRecorder recorder =
+        push(open, FlightRecorder.start(root.resolve("recorder"), config.recorder().size()));
     DebtLedger debts = push(open, new DebtLedger(root.resolve("debts"), clock));
 
     var snapshotter = new OverlaySnapshotter(root, debts);
@@ -174,6 +186,26 @@ final class Services implements AutoCloseable {
                 streaming,
                 new SandboxLayout(run, root)));
 
+    var operations = new OperationLog(new PodDirectory(sandboxes, runtime.containers()));
+    operations.tell(recorder);
+    if (config.metrics().address().isPresent()) {
+      operations.tell(new CallMetrics(meters, operations));
+    }
+    Background.listen(operations::beginInBackground);
+    push(open, Watchdog.start(operations, recorder, config.watchdog()));
+    var figures = new Figures(meters);
+    figures.gauge("berth.pods", "pods on record", () -> sandboxes.list().size());
+    figures.gauge(
+        "berth.containers", "containers on record", () -> runtime.containers().list().size());
+    figures.gauge("berth.images", "images", () -> images.list().size());
+    figures.gauge("berth.debts", "clean-up that is owed", () -> debts.list().size());
+    figures.gauge(
+        "berth.debts.oldest", "age of the oldest debt in seconds", () -> age(debts, clock));
+    figures.gauge("berth.pulls.running", "pulls in flight", puller::running);
+    figures.counter("berth.pulled.bytes", "bytes of layers from registries", layers::fetchedBytes);
+    figures.counter("berth.layers.fetched", "layers that had to be fetched", layers::fetched);
+    figures.counter("berth.layers.reused", "layers that were there already", layers::reused);
+
     // In this order: containers look at their sandboxes; layers go only when all owners are known.
     sandboxManager.recover();
     runtime.recover();
@@ -185,15 +217,27 @@ final class Services implements AutoCloseable {
           snapshotter.removeUnreferenced();
           preload(importer, config.images().preloadDir());
         });
-    return List.of(
-        runtime.service(),
-        new ImageGrpcService(images, puller, clock),
-        new AdminGrpcService(
-            operations,
-            debts,
-            new ImageTrustReport(images, trust)::of,
-            (archive, source, name) ->
-                importer.importArchive(archive, name).stream().map(Image::name).toList()));
+    return new Services(
+        open,
+        operations,
+        figures,
+        List.of(
+            runtime.service(),
+            new ImageGrpcService(images, puller, clock),
+            new AdminGrpcService(
+                operations,
+                new PodHistory(recorder, operations),
+                debts,
+                new ImageTrustReport(images, trust)::of,
+                (archive, source, name) ->
+                    importer.importArchive(archive, name).stream().map(Image::name).toList())));
+  }
+
+  private static double age(DebtLedger debts, Clock clock) {
+    List<DebtLedger.Entry> owed = debts.list();
+    return owed.isEmpty()
+        ? 0
+        : (OperationJson.nanos(clock.instant()) - owed.getFirst().since()) / 1e9;
   }
 
   private static void askFeatures(RuntimeHandlers handlers) {
@@ -224,6 +268,16 @@ final class Services implements AutoCloseable {
 
   private static String configJson(DaemonConfig config) {
     return "{\"stateDir\":\"" + config.state().rootDir() + "\"}";
+  }
+
+  /// What every call is to be entered in.
+  OperationLog operations() {
+    return operations;
+  }
+
+  /// For what is made after the services.
+  Figures figures() {
+    return figures;
   }
 
   List<BindableService> grpc() {

@@ -10,7 +10,6 @@ import io.berth.linux.Debt;
 import io.berth.linux.DebtLedger;
 import io.berth.linux.Stages;
 import io.grpc.Status;
-import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -39,20 +38,23 @@ import org.junit.jupiter.api.io.TempDir;
 @Timeout(60)
 class AdminGrpcServiceTest {
   @TempDir Path folder;
-  private final OperationLog operations = new OperationLog();
+  private final OperationLog operations = new OperationLog(Subject.Directory.EMPTY);
   private final CompletableFuture<byte[]> imported = new CompletableFuture<>();
   private final CountDownLatch started = new CountDownLatch(1);
   private volatile String source = "";
   private Path socket = Path.of("/");
   private DebtLedger debts;
+  private FlightRecorder recorder;
   private CriServer server;
 
   @BeforeEach
   void serve() {
     socket = folder.resolve("berth.sock");
+    recorder = FlightRecorder.start(folder.resolve("recorder"), ByteSize.ofMiB(1));
+    operations.tell(recorder);
     debts = new DebtLedger(folder.resolve("debts"), Clock.systemUTC());
     var interceptor =
-        new CallInterceptor(operations, new CallMetrics(new SimpleMeterRegistry(), operations));
+        new CallInterceptor(operations);
     server =
         CriServer.start(
             new DaemonConfig.Server(
@@ -61,6 +63,7 @@ class AdminGrpcServiceTest {
             List.of(
                 new AdminGrpcService(
                     operations,
+                    new PodHistory(recorder, operations),
                     debts,
                     asked -> ImageTrustResponse.getDefaultInstance(),
                     this::importArchive)));
@@ -69,6 +72,7 @@ class AdminGrpcServiceTest {
   @AfterEach
   void stop() {
     server.close();
+    recorder.close();
     debts.close();
   }
 
@@ -97,7 +101,7 @@ class AdminGrpcServiceTest {
         .isEqualTo("0: localhost/app:latest\n");
     assertThat(imported.get()).isEqualTo(archive);
     assertThat(source).isEqualTo(file.toString());
-    assertThat(operations.list(""))
+    assertThat(operations.list("", true))
         .singleElement()
         .satisfies(operation -> {
           assertThat(operation.method()).isEqualTo("Import");
@@ -153,11 +157,11 @@ class AdminGrpcServiceTest {
     var _ = done.finish(Status.UNKNOWN.withDescription("no address left"));
     OperationLog.Running hanging = operations.begin("StopContainer");
     hanging.concerns("c1");
-    assertThat(berth("ops", "default/"))
+    assertThat(berth("ops", "default/", "--all"))
         .matches(
-            "(?s)0: \\S+ [0-9a-f]{8} RunPodSandbox default/web [0-9.]+ ms"
-                + " \\(network [0-9.]+ ms\\) UNKNOWN: no address left\\R");
-    assertThat(berth("ops", "c1")).contains("StopContainer c1 running for ");
+            "(?s)0: \\S+ \\S+  [0-9a-f]{8}  RunPodSandbox default/web  [0-9.]+ ms"
+                + "  UNKNOWN: no address left\\R +\\+[0-9.]+ ms  network +[0-9.]+ ms\\R");
+    assertThat(berth("ops", "c1")).contains("StopContainer c1  running for ");
     JsonNode json = new JsonMapper().readTree(berth("ops", "c1", "-o", "json").substring(3));
     assertThat(json.get(0).get("finished_at").asLong()).isZero();
   }

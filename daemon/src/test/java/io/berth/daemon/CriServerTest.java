@@ -58,10 +58,10 @@ class CriServerTest {
   @TempDir Path folder;
   private Path socket;
   private final SimpleMeterRegistry meters = new SimpleMeterRegistry();
-  private final OperationLog operations = new OperationLog();
+  private final OperationLog operations = new OperationLog(Subject.Directory.EMPTY);
   private final Handlers handlers = new Handlers();
   private final CallInterceptor interceptor =
-      new CallInterceptor(operations, new CallMetrics(meters, operations));
+      new CallInterceptor(operations);
   private @Nullable CriServer server;
   private @Nullable DaemonConnection connection;
 
@@ -140,6 +140,7 @@ class CriServerTest {
 
   @BeforeEach
   void nameTheSocket() {
+    operations.tell(new CallMetrics(meters, operations));
     socket = folder.resolve("run/berth.sock");
   }
 
@@ -160,7 +161,7 @@ class CriServerTest {
     assertThat(client().version(VersionRequest.getDefaultInstance()).getVersion())
         .isEqualTo("0.1.0");
     assertThat(handlers.thread.get()).matches("Version-[0-9a-f]{8}");
-    assertThat(operations.list("")).as("polled reads are not kept").isEmpty();
+    assertThat(operations.list("", true)).as("polled reads are not kept").isEmpty();
   }
 
   @Test
@@ -254,7 +255,7 @@ class CriServerTest {
     Context.CancellableContext caller = Context.current().withCancellation();
     Thread.ofVirtual().start(caller.wrap(this::stopExpectingFailure));
     handlers.waiting.await();
-    assertThat(operations.list("")).singleElement().matches(Operation::isRunning);
+    assertThat(operations.list("", true)).singleElement().matches(Operation::isRunning);
     caller.cancel(null);
     assertThat(handlers.ended.get(10, TimeUnit.SECONDS)).isEqualTo("interrupted");
     assertThat(awaitFinished().code()).isEqualTo(Status.Code.CANCELLED);
@@ -271,7 +272,7 @@ class CriServerTest {
     assertThat(failure).hasMessage("NOT_FOUND: no container abc");
     String requestId =
         Objects.requireNonNull(failure.getTrailers()).get(CallInterceptor.REQUEST_ID);
-    assertThat(operations.list("")).extracting(Operation::requestId).containsExactly(requestId);
+    assertThat(operations.list("", true)).extracting(Operation::requestId).containsExactly(requestId);
     assertThat(
             meters
                 .get("berth.calls")
@@ -406,7 +407,7 @@ class CriServerTest {
 
   private Operation awaitFinished() {
     while (true) {
-      List<Operation> all = operations.list("");
+      List<Operation> all = operations.list("", true);
       if (!all.isEmpty() && !all.getFirst().isRunning()) {
         return all.getFirst();
       }

@@ -40,6 +40,17 @@ class DaemonConfigTest {
           new DaemonConfig.State(Path.of("/run/berth"), Path.of("/var/lib/berth")),
           new DaemonConfig.Log(Level.INFO),
           new DaemonConfig.Metrics(Optional.empty()),
+          new DaemonConfig.Tracing(Optional.empty()),
+          new DaemonConfig.Recorder(ByteSize.ofMiB(4)),
+          new DaemonConfig.Watchdog(
+              Duration.ofSeconds(30),
+              Map.of(
+                  "manifest", Duration.ofMinutes(2),
+                  "layers", Duration.ofMinutes(15),
+                  "layer", Duration.ofMinutes(15),
+                  "runtime exec", Duration.ofMinutes(15),
+                  "containers", Duration.ofMinutes(5),
+                  "grace", Duration.ofMinutes(15))),
           new DaemonConfig.Containers(
               "runc",
               CgroupDriverSetting.AUTO,

@@ -16,12 +16,12 @@ class MetricsEndpointTest {
   @Test
   void callsAreCountedByMethodAndCodeAlone() throws Exception {
     var registry = new PrometheusMeterRegistry(PrometheusConfig.DEFAULT);
-    var operations = new OperationLog();
+    var operations = new OperationLog(Subject.Directory.EMPTY);
     var metrics = new CallMetrics(registry, operations);
     for (String pod : new String[] {"default/a", "default/b"}) {
       OperationLog.Running call = operations.begin("RunPodSandbox");
       call.concerns(pod);
-      metrics.finished(Objects.requireNonNull(call.finish(Status.OK)));
+      metrics.ended(Objects.requireNonNull(call.finish(Status.OK)));
     }
     var any = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
     try (var endpoint = MetricsEndpoint.start(any, registry)) {

@@ -6,7 +6,7 @@ import io.grpc.Status;
 import org.junit.jupiter.api.Test;
 
 class OperationLogTest {
-  private final OperationLog log = new OperationLog();
+  private final OperationLog log = new OperationLog(Subject.Directory.EMPTY);
 
   @Test
   void keepsTheLatestAndAllThatRun() {
@@ -17,9 +17,9 @@ class OperationLogTest {
       call.concerns("c" + i);
       var _ = call.finish(Status.OK);
     }
-    assertThat(log.list("")).hasSize(OperationLog.CAPACITY + 1);
-    assertThat(log.list("hanging")).singleElement().matches(Operation::isRunning);
-    assertThat(log.list("c9"))
+    assertThat(log.list("", true)).hasSize(OperationLog.CAPACITY + 1);
+    assertThat(log.list("hanging", false)).singleElement().matches(Operation::isRunning);
+    assertThat(log.list("c9", true))
         .as("the oldest are forgotten")
         .noneMatch(o -> o.object().equals("c9"));
   }
@@ -30,9 +30,9 @@ class OperationLogTest {
     for (int i = 0; i < 2 * OperationLog.CAPACITY; i++) {
       var _ = log.begin("ListContainers").finish(Status.OK);
     }
-    assertThat(log.list("")).extracting(Operation::method).containsExactly("RunPodSandbox");
+    assertThat(log.list("", true)).extracting(Operation::method).containsExactly("RunPodSandbox");
     var _ = log.begin("ContainerStatus").finish(Status.NOT_FOUND);
-    assertThat(log.list("")).as("failed reads are kept").hasSize(2);
+    assertThat(log.list("", true)).as("failed reads are kept").hasSize(2);
     assertThat(log.changes()).as("reads are no changes").isEqualTo(1);
   }
 
@@ -41,6 +41,6 @@ class OperationLogTest {
     OperationLog.Running call = log.begin("RunPodSandbox");
     assertThat(call.finish(Status.OK)).isNotNull();
     assertThat(call.finish(Status.CANCELLED)).isNull();
-    assertThat(log.list("")).singleElement().matches(o -> o.code() == Status.Code.OK);
+    assertThat(log.list("", true)).singleElement().matches(o -> o.code() == Status.Code.OK);
   }
 }

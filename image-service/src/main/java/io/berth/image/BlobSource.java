@@ -7,6 +7,9 @@ import java.io.InputStream;
 /** Where an image's layers come from: a registry's hosts, or an archive. */
 interface BlobSource {
 
+  /** Where blobs come from, for people. */
+  String name();
+
   /** How many places can be tried for each blob, at least one. */
   int attempts();
 

@@ -305,6 +305,11 @@ public final class ImageImporter {
     }
 
     @Override
+    public String name() {
+      return "archive";
+    }
+
+    @Override
     public int attempts() {
       return 1;
     }

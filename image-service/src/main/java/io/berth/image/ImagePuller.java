@@ -87,10 +87,15 @@ public final class ImagePuller {
     }
   }
 
+  /** How many pulls are under way. */
+  public int running() {
+    return pulls.size();
+  }
+
   private Image run(ImageReference reference, PullRequest request) throws InterruptedException {
     TrustPolicy.Rule rule = trust.rule(reference, request.namespace());
     Repository repository = registries.open(reference, request.credentials());
-    ServedManifest top = Stages.time("manifest", repository::resolve);
+    ServedManifest top = Stages.time("manifest", reference.registry(), repository::resolve);
     List<String> tags = reference.tag() == null ? List.of() : List.of(reference.toString());
     List<String> digests = List.of(reference.withDigest(top.digest()).toString());
 
@@ -104,17 +109,21 @@ public final class ImagePuller {
       return present.get();
     }
 
-    Chosen chosen = Stages.time("manifest", () -> choose(repository, content(repository, top)));
+    Chosen chosen =
+        Stages.time(
+            "manifest", reference.registry(), () -> choose(repository, content(repository, top)));
     ImageManifest manifest = chosen.manifest();
     List<ImageSignature> signatures =
         Stages.time(
             "signatures",
+            reference.registry(),
             () ->
                 trust.requireAtPull(
                     rule, reference, repository, List.of(top.digest(), chosen.digest())));
     ImageParts parts =
         Stages.time(
             "config",
+            reference.registry(),
             () ->
                 ImageParts.of(
                     repository.blob(manifest.config(), ImageParts.CONFIG_LIMIT),

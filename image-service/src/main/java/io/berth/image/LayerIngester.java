@@ -3,6 +3,7 @@ package io.berth.image;
 import io.berth.image.ImageException.Reason;
 import io.berth.linux.ErrnoException;
 import io.berth.linux.SharedOperations;
+import io.berth.linux.Stages;
 import io.berth.oci.ChainId;
 import io.berth.oci.Descriptor;
 import io.berth.oci.Digest;
@@ -18,6 +19,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.LongAdder;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -42,6 +44,9 @@ public final class LayerIngester {
   private final SharedOperations<ChainId, Layer> operations =
       new SharedOperations<>("layer", Duration.ZERO);
   private final AtomicLong holds = new AtomicLong();
+  private final LongAdder fetched = new LongAdder();
+  private final LongAdder fetchedBytes = new LongAdder();
+  private final LongAdder reused = new LongAdder();
 
   /**
    * @param parallelLayers how many layers are transferred at once, for the whole daemon
@@ -50,6 +55,21 @@ public final class LayerIngester {
     this.snapshotter = snapshotter;
     this.unpacker = unpacker;
     this.transfers = new Semaphore(parallelLayers, true);
+  }
+
+  /** How many layers have been fetched so far. */
+  public long fetched() {
+    return fetched.sum();
+  }
+
+  /** Their size as stored in registries. */
+  public long fetchedBytes() {
+    return fetchedBytes.sum();
+  }
+
+  /** How many layers pulls and imports have found here already. */
+  public long reused() {
+    return reused.sum();
   }
 
   /** One layer of an image: what it is called when unpacked, and the blob that holds it. */
@@ -78,7 +98,14 @@ public final class LayerIngester {
     try (Fork fork = new Fork("layers")) {
       for (Wanted wanted : stack) {
         if (!snapshotter.hasLayer(wanted.chainId())) {
-          fork.start(() -> ingest(stack, wanted.index(), source));
+          fork.start(
+              Stages.inherit(() ->
+                  Stages.time(
+                      "layer",
+                      wanted.blob().digest().abbreviated(),
+                      () -> ingest(stack, wanted.index(), source))));
+        } else {
+          reused.increment();
         }
       }
       fork.join();
@@ -155,7 +182,8 @@ public final class LayerIngester {
     try {
       return Fork.onPlatformThread(
           "unpack " + wanted.blob().digest().abbreviated(),
-          () -> unpack(draft, wanted, source, attempt));
+          Stages.inherit(
+              () -> Stages.time("unpack", () -> unpack(draft, wanted, source, attempt))));
     } finally {
       transfers.release();
     }
@@ -173,13 +201,16 @@ public final class LayerIngester {
                     new VerifyingStream(
                         source.open(blob, attempt), what, blob.digest(), blob.size()),
                 BLOB_CHUNK,
-                CHUNKS);
+                CHUNKS,
+                Stages.meter("fetch", source.name()));
         Readahead plain =
             new Readahead(
                 "inflate " + shortName, () -> Compression.open(stored, what), PLAIN_CHUNK, CHUNKS);
         VerifyingStream tar = new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
       Usage usage = unpacker.unpack(tar, draft);
       tar.drain(); // the diff ID covers what follows the archive's end, too
+      fetched.increment();
+      fetchedBytes.add(blob.size());
       return usage;
     } catch (IOException e) {
       if (Thread.interrupted()) {

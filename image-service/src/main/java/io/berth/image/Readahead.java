@@ -1,6 +1,7 @@
 package io.berth.image;
 
 import com.google.errorprone.annotations.MustBeClosed;
+import io.berth.linux.Stages;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
@@ -43,12 +44,19 @@ final class Readahead extends InputStream {
   private final Thread thread;
   private @Nullable Chunk current;
   private int position;
+  private final Stages.Meter starved;
+
+  Readahead(String name, Opener open, int chunkSize, int chunks) {
+    this(name, open, chunkSize, chunks, Stages.Meter.unseen());
+  }
 
   /**
    * @param open runs on the reading thread
    * @param chunkSize in bytes
+   * @param starved the stage of waiting for the source
    */
-  Readahead(String name, Opener open, int chunkSize, int chunks) {
+  Readahead(String name, Opener open, int chunkSize, int chunks, Stages.Meter starved) {
+    this.starved = starved;
     filled = new ArrayBlockingQueue<>(chunks + 1); // the end always finds room
     empty = new ArrayBlockingQueue<>(chunks);
     for (int i = 0; i < chunks; i++) {
@@ -89,7 +97,15 @@ final class Readahead extends InputStream {
     }
     if (chunk == null) {
       try {
-        chunk = filled.take();
+        chunk = filled.poll();
+        if (chunk == null) {
+          starved.enter();
+          try {
+            chunk = filled.take();
+          } finally {
+            starved.leave();
+          }
+        }
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
         throw new InterruptedIOException("interrupted while reading");

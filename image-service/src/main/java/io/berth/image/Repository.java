@@ -142,6 +142,11 @@ final class Repository implements BlobSource {
   }
 
   @Override
+  public String name() {
+    return image.registry();
+  }
+
+  @Override
   public int attempts() {
     return (int) endpoints.stream().filter(endpoint -> endpoint.can(Capability.PULL)).count();
   }

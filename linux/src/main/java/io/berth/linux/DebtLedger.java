@@ -163,8 +163,13 @@ public final class DebtLedger implements Debts, AutoCloseable {
         throw new IllegalStateException(
             "nothing in this version settles debts of kind " + entry.kind());
       }
-      handler.settle(entry.debt());
-      return settled(id, entry);
+      return Background.run(
+          "settle " + entry.kind(),
+          entry.subject(),
+          () -> {
+            handler.settle(entry.debt());
+            return settled(id, entry);
+          });
     } catch (InterruptedException e) {
       throw e;
     } catch (Throwable e) { // an Error of one handler must not end the collection of all debts

@@ -22,10 +22,12 @@ public final class SharedOperations<K, V> {
 
   private static final class Operation<V> {
     final CompletableFuture<V> result = new CompletableFuture<>();
+    final Stages.Log stages = new Stages.Log(); // every caller's log shows them
     Thread thread = Thread.currentThread(); // replaced before anyone can see the operation
     int waiters; // guarded by this
     int departures; // guarded by this; tells whether somebody came back during the linger
     boolean abandoned; // guarded by this; interrupted, and only winding down
+    boolean adopted; // guarded by this; known as work in the background
 
     /** False when the work has been given up: the caller waits for its end and begins anew. */
     synchronized boolean enter() {
@@ -72,6 +74,7 @@ public final class SharedOperations<K, V> {
       awaitEnd(operation);
       operation = running.computeIfAbsent(key, k -> begin(k, work));
     }
+    Stages.join(operation.stages);
     try {
       return operation.result.get();
     } catch (ExecutionException e) {
@@ -83,19 +86,18 @@ public final class SharedOperations<K, V> {
       }
       throw new CompletionException(e.getCause());
     } finally {
-      leave(operation);
+      leave(key, operation);
     }
   }
 
   private Operation<V> begin(K key, Callable<V> work) {
     Operation<V> operation = new Operation<>();
-    Stages.Log stages = Stages.current();
     operation.thread =
         Thread.ofVirtual()
             .name(name + " " + key)
             .unstarted(() -> {
               try {
-                V value = Stages.record(stages, work);
+                V value = Stages.record(operation.stages, work);
                 running.remove(key, operation);
                 operation.result.complete(value);
               } catch (Throwable e) {
@@ -107,14 +109,21 @@ public final class SharedOperations<K, V> {
     return operation;
   }
 
-  private void leave(Operation<V> operation) {
+  private void leave(K key, Operation<V> operation) {
     int departure;
+    boolean adopt;
     synchronized (operation) {
       operation.waiters--;
       departure = ++operation.departures;
       if (operation.waiters > 0 || operation.result.isDone()) {
         return;
       }
+      adopt = !operation.adopted;
+      operation.adopted = true;
+    }
+    if (adopt) {
+      Background.Ending ending = Background.adopt(name, key.toString(), operation.stages);
+      var _ = operation.result.whenComplete((_, failure) -> ending.ended(failure));
     }
     if (linger.isZero()) {
       operation.abandon();

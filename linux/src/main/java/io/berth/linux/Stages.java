@@ -1,51 +1,188 @@
 package io.berth.linux;
 
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Names and times the stages of the running call, for its log line, its metrics and {@code berth
- * ops}. A call binds a {@link Log} for its thread; code beneath says {@code Stages.time("cni",
- * ...)} without knowing who listens. Without a bound log the stages simply run.
+ * Names and times the stages of the running operation, for its log line, its metrics, {@code berth
+ * ops} and {@code berth explain}. An operation binds a {@link Log} for its thread; code beneath
+ * says {@code Stages.time("snapshot", ...)} without knowing who listens. Without a bound log the
+ * stages simply run.
+ *
+ * <p>A stage's name is one of few, since metrics are kept by it; what it works on is its subject.
+ * Stages nest; {@link #inherit} takes the place in the nest along to another thread.
  */
 public final class Stages {
-  private static final ScopedValue<Log> CURRENT = ScopedValue.newInstance();
+  private static final ScopedValue<Scope> CURRENT = ScopedValue.newInstance();
+
+  /** An operation of more stages than this keeps the first ones. */
+  static final int LIMIT = 512;
+
+  private record Scope(Log log, @Nullable Running stage) {}
 
   /**
-   * One stage of a call.
+   * One stage of an operation, as it stood when it was asked for.
    *
+   * @param subject what it works on, such as a host, a path or a handler; often empty
    * @param startedAt nanoseconds since the epoch
-   * @param duration null while it runs
+   * @param elapsed until now while it runs
    * @param error what ended it early, or null
+   * @param depth how many stages it is within
+   * @param parent the place in the list of the stage it is within; -1 if there is none
+   * @param process the process it started last, or null
    */
   public record Stage(
-      String name, long startedAt, @Nullable Duration duration, @Nullable String error) {}
+      String name,
+      String subject,
+      long startedAt,
+      Duration elapsed,
+      boolean running,
+      @Nullable String error,
+      int depth,
+      int parent,
+      @Nullable Waited process) {
+    /** Null while it runs. */
+    public @Nullable Duration duration() {
+      return running ? null : elapsed;
+    }
+  }
 
-  /** The stages of one call, in the order of their start. Any thread may read it. */
+  /**
+   * A process that a stage waits for.
+   *
+   * @param name its program's file name
+   * @param chain its descendants down to the one at work, as in {@code runc > hook > sleep}; empty
+   *     unless it took so long that somebody looked
+   */
+  public record Waited(String name, int pid, String chain) {}
+
+  /** A stage that has begun. */
+  public static final class Running {
+    private final String name;
+    private final String subject;
+    private final int depth;
+    private final @Nullable Running outer;
+    private final long startedAt = now();
+    private volatile Thread thread = Thread.currentThread();
+    // Guarded by this: time of earlier stretches, and the start of the present one.
+    private long elapsed;
+    private long since = System.nanoTime();
+    private boolean open = true;
+    private @Nullable String error;
+    private @Nullable Waited process;
+
+    private Running(String name, String subject, @Nullable Running outer) {
+      this.name = name;
+      this.subject = subject;
+      this.outer = outer;
+      this.depth = outer == null ? 0 : outer.depth + 1;
+    }
+
+    public Stage stage() {
+      return stage(-1);
+    }
+
+    private synchronized Stage stage(int parent) {
+      long total = open ? elapsed + System.nanoTime() - since : elapsed;
+      return new Stage(
+          name, subject, startedAt, Duration.ofNanos(total), open, error, depth, parent, process);
+    }
+
+    /** The thread that is in this stage. */
+    public Thread thread() {
+      return thread;
+    }
+
+    /** Says what became of the process that the stage waits for, if it still is the same one. */
+    public synchronized void saw(int pid, String chain) {
+      if (process != null && process.pid() == pid) {
+        process = new Waited(process.name(), pid, chain);
+      }
+    }
+
+    private synchronized void end(@Nullable Throwable failure) {
+      if (open) {
+        open = false;
+        elapsed += System.nanoTime() - since;
+      }
+      if (failure != null) {
+        error = failure.getMessage() == null ? failure.toString() : failure.getMessage();
+      }
+    }
+
+    private synchronized void resume() {
+      if (!open) {
+        thread = Thread.currentThread();
+        open = true;
+        since = System.nanoTime();
+      }
+    }
+
+    private synchronized void waitsFor(String program, int pid) {
+      process = new Waited(program, pid, "");
+    }
+  }
+
+  /** The stages of one operation. Any thread may read it. */
   public static final class Log {
-    private final List<Stage> stages = new ArrayList<>();
+    // Both guarded by this.
+    private final List<Running> stages = new ArrayList<>(8);
+    private final List<Log> joined = new ArrayList<>(0);
 
-    public synchronized List<Stage> stages() {
-      return List.copyOf(stages);
+    /** In the order of their start, with those of operations that this one has joined. */
+    public List<Stage> stages() {
+      List<Running> all = new ArrayList<>();
+      collect(all);
+      if (hasJoined()) {
+        all.sort(Comparator.comparingLong(running -> running.startedAt));
+      }
+      List<Stage> list = new ArrayList<>(all.size());
+      IdentityHashMap<Running, Integer> places = new IdentityHashMap<>();
+      for (Running running : all) {
+        places.put(running, list.size());
+        Running outer = running.outer;
+        list.add(running.stage(outer == null ? -1 : places.getOrDefault(outer, -1)));
+      }
+      return List.copyOf(list);
     }
 
-    private synchronized int begin(String name) {
-      stages.add(new Stage(name, System.currentTimeMillis() * 1_000_000, null, null));
-      return stages.size() - 1;
+    /** Those that run now, outer ones first. */
+    public List<Running> running() {
+      List<Running> all = new ArrayList<>();
+      collect(all);
+      all.removeIf(stage -> !stage.stage().running());
+      return all;
     }
 
-    private synchronized void end(int index, Duration duration, @Nullable Throwable error) {
-      Stage stage = stages.get(index);
-      stages.set(
-          index,
-          new Stage(
-              stage.name(),
-              stage.startedAt(),
-              duration,
-              error == null ? null : String.valueOf(error.getMessage())));
+    private void collect(List<Running> into) {
+      List<Log> others;
+      synchronized (this) {
+        into.addAll(stages);
+        others = joined.isEmpty() ? List.of() : List.copyOf(joined);
+      }
+      others.forEach(log -> log.collect(into));
+    }
+
+    private synchronized boolean hasJoined() {
+      return !joined.isEmpty();
+    }
+
+    private synchronized void join(Log other) {
+      if (!joined.contains(other)) {
+        joined.add(other);
+      }
+    }
+
+    private synchronized void add(Running stage) {
+      if (stages.size() < LIMIT) {
+        stages.add(stage);
+      }
     }
   }
 
@@ -61,44 +198,130 @@ public final class Stages {
     void run() throws E;
   }
 
-  private Stages() {}
+  /**
+   * One stage that is entered again and again, such as waiting for the next piece of a download:
+   * its time is that within {@link #enter} and {@link #leave} alone. For one thread at a time.
+   */
+  public static final class Meter {
+    private final Running stage;
 
-  /** Runs {@code body} with {@code log} as the current call's. */
-  public static <T extends @Nullable Object> T record(Log log, Callable<T> body) throws Exception {
-    return ScopedValue.where(CURRENT, log).call(body::call);
+    private Meter(Running stage) {
+      this.stage = stage;
+      stage.end(null);
+    }
+
+    /** Of a stage that no operation shows. */
+    public static Meter unseen() {
+      return new Meter(new Running("", "", null));
+    }
+
+    public void enter() {
+      stage.resume();
+    }
+
+    public void leave() {
+      stage.end(null);
+    }
   }
 
-  /** The log of the current call; a fresh one that nobody reads when there is none. */
+  private Stages() {}
+
+  /** Runs {@code body} with {@code log} as the current operation's. */
+  public static <T extends @Nullable Object> T record(Log log, Callable<T> body) throws Exception {
+    return ScopedValue.where(CURRENT, new Scope(log, null)).call(body::call);
+  }
+
+  /** The log of the current operation; a fresh one that nobody reads when there is none. */
   public static Log current() {
-    return CURRENT.isBound() ? CURRENT.get() : new Log();
+    return CURRENT.isBound() ? CURRENT.get().log() : new Log();
+  }
+
+  /** For work handed to another thread: its stages count as if they were run here. */
+  public static <T extends @Nullable Object> Callable<T> inherit(Callable<T> body) {
+    if (!CURRENT.isBound()) {
+      return body;
+    }
+    Scope scope = CURRENT.get();
+    return () -> ScopedValue.where(CURRENT, scope).call(body::call);
+  }
+
+  /** Shows the stages of work that the current operation waits for, though others began it. */
+  public static void join(Log other) {
+    if (CURRENT.isBound() && CURRENT.get().log() != other) {
+      CURRENT.get().log().join(other);
+    }
   }
 
   public static <T extends @Nullable Object, E extends Exception> T time(
       String stage, Body<T, E> body) throws E {
+    return time(stage, "", body);
+  }
+
+  /**
+   * Runs a stage.
+   *
+   * @param subject what it works on; free text, but no secret
+   */
+  public static <T extends @Nullable Object, E extends Exception> T time(
+      String stage, String subject, Body<T, E> body) throws E {
     if (!CURRENT.isBound()) {
       return body.run();
     }
-    Log log = CURRENT.get();
-    int index = log.begin(stage);
-    long start = System.nanoTime();
+    Scope scope = CURRENT.get();
+    Running running = begin(scope, stage, subject);
     Throwable error = null;
     try {
-      return body.run();
+      return ScopedValue.where(CURRENT, new Scope(scope.log(), running)).call(body::run);
     } catch (Throwable e) {
       error = e;
       throw e;
     } finally {
-      log.end(index, Duration.ofNanos(System.nanoTime() - start), error);
+      running.end(error);
     }
   }
 
   public static <E extends Exception> void run(String stage, Action<E> body) throws E {
+    run(stage, "", body);
+  }
+
+  public static <E extends Exception> void run(String stage, String subject, Action<E> body)
+      throws E {
     var _ =
         Stages.<@Nullable Object, E>time(
             stage,
+            subject,
             () -> {
               body.run();
               return null;
             });
+  }
+
+  /** A stage within the current one that begins with its first {@link Meter#enter}. */
+  public static Meter meter(String stage, String subject) {
+    return new Meter(
+        CURRENT.isBound()
+            ? begin(CURRENT.get(), stage, subject)
+            : new Running(stage, subject, null));
+  }
+
+  /** The current stage waits for this process from now on. */
+  public static void waitsFor(String program, int pid) {
+    if (CURRENT.isBound()) {
+      Running stage = CURRENT.get().stage();
+      if (stage != null) {
+        stage.waitsFor(program, pid);
+      }
+    }
+  }
+
+  private static Running begin(Scope scope, String name, String subject) {
+    Running stage = new Running(name, subject, scope.stage());
+    scope.log().add(stage);
+    return stage;
+  }
+
+  private static long now() {
+    Instant now = Instant.now();
+    return now.getEpochSecond() * 1_000_000_000L + now.getNano();
   }
 }

@@ -220,6 +220,7 @@ public final class Subprocess {
                     : new Capture(kept.get(kept.size() - 2), outputLimit));
         process.watch();
         watched = true;
+        Stages.waitsFor(process.program(), pid);
         return process;
       } finally {
         ours.forEach(Fd::close);
@@ -429,6 +430,10 @@ public final class Subprocess {
 
   public int pid() {
     return pid;
+  }
+
+  private String program() {
+    return name.substring(name.lastIndexOf('/') + 1);
   }
 
   /** Completes when the process has ended, on the event loop: dependents must not block. */

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.berth.linux.ErrnoException;
 import io.berth.linux.MessagePipe;
 import io.berth.linux.ProcessRef;
+import io.berth.linux.Stages;
 import io.berth.linux.Subprocess;
 import io.berth.oci.Json;
 import io.berth.runtime.ContainerException.Reason;
@@ -89,17 +90,32 @@ public final class Conmon {
 
     String operation = "create container " + id + " (" + name + ")";
     try (MessagePipe sync = MessagePipe.open()) {
-      Subprocess starter =
-          Subprocess.command(argv)
-              .environment(environment)
-              .directory(bundle) // 2.1.6 puts its oom mark into the working directory
-              .pass(sync.writeEnd(), SYNC_PIPE)
-              .start();
-      sync.handOver();
       // The first process ends once the monitor, its child, is on its own; then the sync pipe
       // speaks.
-      Subprocess.Result forked = starter.await();
-      String line = forked.ok() ? sync.await() : null;
+      Subprocess.Result forked =
+          Stages.time(
+              "conmon",
+              () -> {
+                Subprocess starter =
+                    Subprocess.command(argv)
+                        .environment(environment)
+                        .directory(bundle) // 2.1.6 puts its oom mark into the working directory
+                        .pass(sync.writeEnd(), SYNC_PIPE)
+                        .start();
+                sync.handOver();
+                return starter.await();
+              });
+      String line =
+          forked.ok()
+              ? Stages.time(
+                  "runtime create",
+                  runtime.handler(),
+                  () -> {
+                    readPid(layout.monitorPidFile(id))
+                        .ifPresent(monitor -> Stages.waitsFor("conmon", monitor));
+                    return sync.await();
+                  })
+              : null;
       if (line == null) {
         throw runtime.failed(
             operation, forked.err().isBlank() ? "nothing, and conmon ended" : forked.err());

@@ -170,15 +170,12 @@ public final class ContainerCreator {
         }
       }
       Conmon.Created created =
-          Stages.time(
-              "runtime create",
-              () ->
-                  conmon.create(
-                      id,
-                      config.name(),
-                      runtime,
-                      new Conmon.Streams(
-                          container.logPath(), config.stdin(), config.stdinOnce(), config.tty())));
+          conmon.create(
+              id,
+              config.name(),
+              runtime,
+              new Conmon.Streams(
+                  container.logPath(), config.stdin(), config.stdinOnce(), config.tty()));
       Container ready = resolved.created(created.init(), created.monitor());
       Stages.run("record", () -> store.update(id, _ -> ready));
       // Recorded first, then looked: whoever stops the sandbox now sees this container, or is seen

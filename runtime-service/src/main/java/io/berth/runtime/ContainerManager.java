@@ -74,7 +74,8 @@ public final class ContainerManager {
       throw gone("start", id);
     }
     try {
-      Stages.run("runtime start", () -> handlers.get(container.handler()).start(id));
+      Stages.run(
+          "runtime start", container.handler(), () -> handlers.get(container.handler()).start(id));
     } catch (ContainerException e) {
       fail(container, String.valueOf(e.getMessage()));
       throw e;
@@ -204,9 +205,8 @@ public final class ContainerManager {
     if (container == null) {
       return;
     }
-    Stages.run(
-        "runtime delete", () -> teardown.takeDown(id, container.handler(), container.cgroup()));
-    store.delete(id);
+    Stages.run("teardown", () -> teardown.takeDown(id, container.handler(), container.cgroup()));
+    Stages.run("record", () -> store.delete(id));
   }
 
   private static ContainerException wrongState(String operation, Container container, String why) {

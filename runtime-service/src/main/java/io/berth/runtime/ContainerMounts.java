@@ -1,6 +1,7 @@
 package io.berth.runtime;
 
 import io.berth.linux.MountInfo;
+import io.berth.linux.Stages;
 import io.berth.oci.RuntimeSpec;
 import io.berth.runtime.ContainerConfig.Propagation;
 import io.berth.runtime.SpecBuilder.Request;
@@ -125,7 +126,7 @@ final class ContainerMounts {
     if (mount.hostPath().isEmpty()) {
       throw request.invalid("the mount at " + target + " has neither a host path nor an image");
     }
-    Path source = source(mount.hostPath(), target);
+    Path source = Stages.time("volume", mount.hostPath(), () -> source(mount.hostPath(), target));
     List<String> options = new ArrayList<>();
     options.add("rbind");
     options.add(propagation(mount, source));

@@ -20,6 +20,7 @@ import java.nio.file.Path;
 public final class ContainerRuntime implements AutoCloseable {
   private final ExitWatch exits;
   private final ContainerRecovery recovery;
+  private final ContainerStore containers;
   private final RuntimeGrpcService service;
 
   /**
@@ -48,6 +49,7 @@ public final class ContainerRuntime implements AutoCloseable {
     ContainerLayout layout = settings.layout();
     String bootId = bootId(settings.bootId());
     ContainerStore store = new ContainerStore(layout.records());
+    containers = store;
     ContainerTeardown teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
     debts.register(
         ContainerTeardown.DEBT,
@@ -117,6 +119,11 @@ public final class ContainerRuntime implements AutoCloseable {
    */
   public void recover() throws InterruptedException {
     recovery.recover();
+  }
+
+  /** The one owner of the containers' records. */
+  public ContainerStore containers() {
+    return containers;
   }
 
   /** The service to be offered on the socket. */

@@ -2,6 +2,7 @@ package io.berth.runtime;
 
 import io.berth.linux.Cgroups;
 import io.berth.linux.ProcessRef;
+import io.berth.linux.Stages;
 import io.berth.runtime.ContainerException.Reason;
 import io.berth.snapshot.Snapshotter;
 import java.io.IOException;
@@ -123,10 +124,15 @@ final class ContainerTeardown {
   }
 
   private void finish(ContainerId id, String cgroup) throws InterruptedException {
-    awaitMonitor(id);
-    removeCgroup(cgroup); // runc leaves v1 cgroups that it did not see through
-    snapshotter.unmount(layout.rootfs(id));
-    snapshotter.remove(id.value());
+    Stages.run("conmon", () -> awaitMonitor(id));
+    // runc leaves v1 cgroups that it did not see through
+    Stages.run("cgroup", () -> removeCgroup(cgroup));
+    Stages.run(
+        "snapshot",
+        () -> {
+          snapshotter.unmount(layout.rootfs(id));
+          snapshotter.remove(id.value());
+        });
     deleteBundle(id);
     delete(layout.exitFile(id));
   }

@@ -49,6 +49,7 @@ public final class ExecSync {
     Optional<ExecProcess> begun =
         Stages.time(
             "runtime exec",
+            container.handler(),
             () -> launcher.start(container, command, ExecLauncher.Wanted.OUTPUT_ONLY, limit));
     if (begun.isPresent()) {
       try (ExecProcess process = begun.get()) {

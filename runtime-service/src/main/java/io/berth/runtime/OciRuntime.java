@@ -2,6 +2,7 @@ package io.berth.runtime;
 
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.ErrnoException;
+import io.berth.linux.Stages;
 import io.berth.linux.Subprocess;
 import io.berth.oci.Json;
 import io.berth.oci.RuntimeSpec;
@@ -183,7 +184,10 @@ public final class OciRuntime {
    * @throws ContainerException RUNTIME_FAILED
    */
   void delete(ContainerId id) throws InterruptedException {
-    run("delete container " + id, List.of("delete", "--force", id.value()));
+    Stages.run(
+        "runtime delete",
+        handler,
+        () -> run("delete container " + id, List.of("delete", "--force", id.value())));
   }
 
   /**

@@ -118,7 +118,7 @@ public final class PodLifecycle {
   private static void inParallel(List<Callable<Void>> tasks) throws InterruptedException {
     List<FutureTask<Void>> running = new ArrayList<>();
     for (Callable<Void> task : tasks) {
-      FutureTask<Void> future = new FutureTask<>(task);
+      FutureTask<Void> future = new FutureTask<>(Stages.inherit(task));
       Thread.ofVirtual().name(Thread.currentThread().getName()).start(future);
       running.add(future);
     }
