@@ -53,8 +53,7 @@ class AdminGrpcServiceTest {
     recorder = FlightRecorder.start(folder.resolve("recorder"), ByteSize.ofMiB(1));
     operations.tell(recorder);
     debts = new DebtLedger(folder.resolve("debts"), Clock.systemUTC());
-    var interceptor =
-        new CallInterceptor(operations);
+    var interceptor = new CallInterceptor(operations);
     server =
         CriServer.start(
             new DaemonConfig.Server(

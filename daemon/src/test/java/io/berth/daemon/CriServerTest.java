@@ -60,8 +60,7 @@ class CriServerTest {
   private final SimpleMeterRegistry meters = new SimpleMeterRegistry();
   private final OperationLog operations = new OperationLog(Subject.Directory.EMPTY);
   private final Handlers handlers = new Handlers();
-  private final CallInterceptor interceptor =
-      new CallInterceptor(operations);
+  private final CallInterceptor interceptor = new CallInterceptor(operations);
   private @Nullable CriServer server;
   private @Nullable DaemonConnection connection;
 
@@ -272,7 +271,9 @@ class CriServerTest {
     assertThat(failure).hasMessage("NOT_FOUND: no container abc");
     String requestId =
         Objects.requireNonNull(failure.getTrailers()).get(CallInterceptor.REQUEST_ID);
-    assertThat(operations.list("", true)).extracting(Operation::requestId).containsExactly(requestId);
+    assertThat(operations.list("", true))
+        .extracting(Operation::requestId)
+        .containsExactly(requestId);
     assertThat(
             meters
                 .get("berth.calls")
