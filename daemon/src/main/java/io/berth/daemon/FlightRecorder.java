@@ -53,7 +53,7 @@ final class FlightRecorder implements OperationListener, AutoCloseable {
 
   private sealed interface Entry {}
 
-  private record Record(Operation operation) implements Entry {}
+  private record Written(Operation operation) implements Entry {}
 
   private record Flush(CountDownLatch done, boolean last) implements Entry {}
 
@@ -93,7 +93,7 @@ final class FlightRecorder implements OperationListener, AutoCloseable {
 
   /// Never waits: a disk that hangs must not hold up the pods.
   private void offer(Operation operation) {
-    var _ = queue.offer(new Record(operation));
+    var _ = queue.offer(new Written(operation));
   }
 
   /// All that is recorded of the pods that a query names, oldest first. What this daemon runs now
@@ -160,7 +160,7 @@ final class FlightRecorder implements OperationListener, AutoCloseable {
       find();
       while (true) {
         switch (queue.take()) {
-          case Record(Operation operation) -> append(channel, operation);
+          case Written(Operation operation) -> append(channel, operation);
           case Flush(CountDownLatch done, boolean last) -> {
             done.countDown();
             if (last) {
