@@ -4,8 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.net.InetSocketAddress;
-import java.net.URI;
-import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -85,7 +83,7 @@ final class ConfigTable {
     if (node.get(key) instanceof ObjectNode table) {
       return new ConfigTable(dotted(key), table, mistakes).read(reader);
     }
-    mistakes.add(dotted(key), "must be a table: write [" + dotted(key) + "]");
+    mistakes.add(dotted(key), "must be a table: write [" + dotted(key) + "], not " + node.get(key));
     return reader.apply(
         new ConfigTable(dotted(key), JsonNodeFactory.instance.objectNode(), IGNORE));
   }
@@ -258,28 +256,6 @@ final class ConfigTable {
   /// `address:port`; port 0 is a free one.
   InetSocketAddress address(String key) {
     return string(key, new InetSocketAddress(0), ConfigTable::parseAddress);
-  }
-
-  /// `http://` or `https://` with a host; the empty string stands for "off".
-  Optional<URI> optionalUri(String key) {
-    return string(
-        key,
-        Optional.empty(),
-        text -> text.isEmpty() ? Optional.empty() : Optional.of(parseUri(text)));
-  }
-
-  private static URI parseUri(String text) {
-    try {
-      URI uri = new URI(text);
-      if (List.of("http", "https").contains(String.valueOf(uri.getScheme()))
-          && uri.getHost() != null) {
-        return uri;
-      }
-    } catch (URISyntaxException malformed) {
-      throw new IllegalArgumentException("is no address: " + malformed.getMessage(), malformed);
-    }
-    throw new IllegalArgumentException(
-        "must be an address such as \"http://127.0.0.1:4318\", not \"" + text + "\"");
   }
 
   private <T> T string(String key, T standIn, Function<String, T> parser) {

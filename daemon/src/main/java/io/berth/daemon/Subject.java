@@ -67,8 +67,9 @@ record Subject(String podId, String podName, String podUid, String container) {
     if (!podUid.isEmpty() && !other.podUid.isEmpty()) {
       return podUid.equals(other.podUid) && podName.equals(other.podName);
     }
-    return podId.isEmpty() || other.podId.isEmpty()
-        ? podName.equals(other.podName)
-        : podId.equals(other.podId);
+    if (podId.isEmpty() || other.podId.isEmpty()) {
+      return podName.equals(other.podName);
+    }
+    return podId.equals(other.podId);
   }
 }

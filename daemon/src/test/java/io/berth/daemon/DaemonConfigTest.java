@@ -40,7 +40,6 @@ class DaemonConfigTest {
           new DaemonConfig.State(Path.of("/run/berth"), Path.of("/var/lib/berth")),
           new DaemonConfig.Log(Level.INFO),
           new DaemonConfig.Metrics(Optional.empty()),
-          new DaemonConfig.Tracing(Optional.empty()),
           new DaemonConfig.Recorder(ByteSize.ofMiB(4)),
           new DaemonConfig.Watchdog(
               Duration.ofSeconds(30),
@@ -48,6 +47,8 @@ class DaemonConfigTest {
                   "manifest", Duration.ofMinutes(2),
                   "layers", Duration.ofMinutes(15),
                   "layer", Duration.ofMinutes(15),
+                  "unpack", Duration.ofMinutes(15),
+                  "fetch", Duration.ofMinutes(2),
                   "runtime exec", Duration.ofMinutes(15),
                   "containers", Duration.ofMinutes(5),
                   "grace", Duration.ofMinutes(15))),

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.FutureTask;
 import org.junit.jupiter.api.Test;
 
 class StagesTest {
@@ -70,5 +72,113 @@ class StagesTest {
   void withoutALogTheStageJustRuns() {
     assertThat(Stages.<String, RuntimeException>time("one", () -> "x")).isEqualTo("x");
     assertThat(Stages.current().stages()).isEmpty();
+  }
+
+  @Test
+  void stagesOnOtherThreadsKeepTheirPlaceInTheNest() throws Exception {
+    Stages.Log log = new Stages.Log();
+    var _ =
+        Stages.<String>record(
+            log,
+            () ->
+                Stages.<String, Exception>time(
+                    "outer",
+                    "subject",
+                    () -> {
+                      var task =
+                          new FutureTask<String>(
+                              Stages.inherit(
+                                  () -> Stages.<String, Exception>time("inner", () -> "x")));
+                      Thread.ofVirtual().start(task);
+                      return task.get();
+                    }));
+    assertThat(log.stages())
+        .satisfiesExactly(
+            outer -> {
+              assertThat(outer.subject()).isEqualTo("subject");
+              assertThat(outer.depth()).isZero();
+              assertThat(outer.parent()).isEqualTo(-1);
+            },
+            inner -> {
+              assertThat(inner.name()).isEqualTo("inner");
+              assertThat(inner.depth()).isEqualTo(1);
+              assertThat(inner.parent()).isZero();
+            });
+  }
+
+  @Test
+  void aMeterCountsOnlyTheTimeWithinIt() throws Exception {
+    Stages.Log log = new Stages.Log();
+    var _ =
+        Stages.<String>record(
+            log,
+            () -> {
+              Stages.Meter meter = Stages.meter("fetch", "host");
+              assertThat(log.running()).isEmpty();
+              meter.enter();
+              assertThat(log.running()).hasSize(1);
+              meter.leave();
+              long counted = log.stages().getFirst().elapsed().toNanos();
+              long end = System.nanoTime() + counted + 5_000_000;
+              while (System.nanoTime() < end) {
+                Thread.onSpinWait();
+              }
+              assertThat(log.stages().getFirst().elapsed().toNanos()).isEqualTo(counted);
+              return "";
+            });
+  }
+
+  @Test
+  void aStageNamesTheProcessThatItWaitsForAndWhatThatOneWaitsFor() throws Exception {
+    Stages.Log log = new Stages.Log();
+    var _ =
+        Stages.<String>record(
+            log,
+            () ->
+                Stages.<String, Exception>time(
+                    "one",
+                    () -> {
+                      Subprocess shell =
+                          Subprocess.command(List.of("/bin/sh", "-c", "sleep 600; :")).start();
+                      try {
+                        Stages.Running stage = log.running().getFirst();
+                        Stages.Waited process = Objects.requireNonNull(stage.stage().process());
+                        assertThat(process.name()).isEqualTo("sh");
+                        Await.until(
+                            "the shell's child",
+                            () -> ProcessChain.of(process.pid()).describe().equals("sh > sleep"));
+                        stage.saw(process.pid(), "sh > sleep");
+                      } finally {
+                        ProcessChain.of(shell.pid())
+                            .links()
+                            .forEach(link ->
+                                ProcessHandle.of(link.pid())
+                                    .ifPresent(h -> {
+                                      var _ = h.destroyForcibly();
+                                    }));
+                        var _ = shell.await();
+                      }
+                      return "";
+                    }));
+    assertThat(log.stages().getFirst().process())
+        .isNotNull()
+        .extracting(Stages.Waited::chain)
+        .isEqualTo("sh > sleep");
+  }
+
+  @Test
+  void anOperationShowsTheStagesOfTheWorkItHasJoined() throws Exception {
+    Stages.Log shared = new Stages.Log();
+    var _ = Stages.<String>record(shared, () -> Stages.<String, Exception>time("fetch", () -> ""));
+    Stages.Log log = new Stages.Log();
+    var _ =
+        Stages.<String>record(
+            log,
+            () -> {
+              Stages.join(shared);
+              Stages.join(shared);
+              return "";
+            });
+    assertThat(log.stages()).extracting(Stages.Stage::name).containsExactly("fetch");
   }
 }
