@@ -123,6 +123,7 @@ final class Explanation {
       case "conmon" -> "conmon";
       case "manifest", "config", "fetch" -> "registry " + subject + " (" + stage.name() + ")";
       case "volume" -> "the file system of " + subject;
+      case "command" -> "the command that was executed";
       case "grace" -> "the container's own end";
       default -> "stage " + name(stage);
     };

@@ -49,7 +49,7 @@ class DaemonConfigTest {
                   "layer", Duration.ofMinutes(15),
                   "unpack", Duration.ofMinutes(15),
                   "fetch", Duration.ofMinutes(2),
-                  "runtime exec", Duration.ofMinutes(15),
+                  "command", Duration.ofMinutes(15),
                   "containers", Duration.ofMinutes(5),
                   "grace", Duration.ofMinutes(15))),
           new DaemonConfig.Containers(
