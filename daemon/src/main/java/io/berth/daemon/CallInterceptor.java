@@ -80,17 +80,12 @@ final class CallInterceptor implements ServerInterceptor {
       this.operation = operation;
     }
 
-    @Override
-    public void sendMessage(R answer) {
-      operation.answers(answer);
-      super.sendMessage(answer);
-    }
-
     /// Streams are held back here while their client doesn't read, so that no adapter has to see to
     /// it. A call's callbacks come one after the other, so onReady can't come while the work blocks
     /// in one of them: it is looked at.
     @Override
     public void sendMessage(R message) {
+      operation.answers(message);
       if (!getMethodDescriptor().getType().serverSendsOneMessage()) {
         try {
           for (long millis = 1; !isReady(); millis = Math.min(2 * millis, SLOWEST_LOOK)) {
