@@ -36,7 +36,7 @@ record Operation(
   /// the list of recent operations may be filled with them.
   private static final Pattern READING =
       Pattern.compile(
-          "Version|Status|RuntimeConfig|ImageFsInfo|Debts|Operations|Explain"
+          "Version|Status|RuntimeConfig|ImageFsInfo|ImageTrust|Debts|Operations|Explain"
               + "|(List|Stream|Get).*|.*(Status|Stats)");
 
   static boolean isReading(String method) {
