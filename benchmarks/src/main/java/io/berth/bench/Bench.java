@@ -34,6 +34,7 @@ public final class Bench implements Callable<Integer> {
     lifecycle,
     pull,
     memory,
+    stream,
     clean
   }
 
@@ -55,7 +56,7 @@ public final class Bench implements Callable<Integer> {
       paramLabel = "WHAT",
       description =
           "What to measure: ${COMPLETION-CANDIDATES}; default: start, lifecycle, pull, memory as far"
-              + " as their options are given. clean only removes the pods that a broken run left.")
+              + " as their options are given. stream measures execs. clean only removes the pods that a broken run left.")
   Set<Measurement> what =
       Set.of(Measurement.start, Measurement.lifecycle, Measurement.pull, Measurement.memory);
 
@@ -247,11 +248,14 @@ public final class Bench implements Callable<Integer> {
     }
     if (!what.contains(Measurement.lifecycle)
         && !what.contains(Measurement.memory)
+        && !what.contains(Measurement.stream)
         && !what.contains(Measurement.pull)) {
       return;
     }
     long fresh = what.contains(Measurement.memory) ? ProcessMemory.pss(daemon) : 0;
-    if (what.contains(Measurement.lifecycle) || what.contains(Measurement.memory)) {
+    if (what.contains(Measurement.lifecycle)
+        || what.contains(Measurement.memory)
+        || what.contains(Measurement.stream)) {
       pods(client, daemon, binary, scratch, fresh);
     }
     if (what.contains(Measurement.pull) && registry != null) {
@@ -287,6 +291,11 @@ public final class Bench implements Callable<Integer> {
                   .toString());
         }
       }
+    }
+    if (what.contains(Measurement.stream)) {
+      progress("stream");
+      var life = new PodLife(client, template, true);
+      section("Streams", new StreamBenchmark(client, life, containers).run(pods).toString());
     }
     if (what.contains(Measurement.memory)) {
       progress("memory");

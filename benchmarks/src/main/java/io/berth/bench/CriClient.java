@@ -11,6 +11,7 @@ import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ContainerMetadata;
 import io.berth.cri.v1.ContainerStatsRequest;
 import io.berth.cri.v1.CreateContainerRequest;
+import io.berth.cri.v1.ExecRequest;
 import io.berth.cri.v1.ExecSyncRequest;
 import io.berth.cri.v1.ExecSyncResponse;
 import io.berth.cri.v1.ImageServiceGrpc;
@@ -181,6 +182,13 @@ final class CriClient implements AutoCloseable {
     ExecSyncResponse answer = call("ExecSync in " + id, () -> runtime().execSync(request));
     return new Output(
         answer.getExitCode(), answer.getStdout().toStringUtf8(), answer.getStderr().toStringUtf8());
+  }
+
+  /** Where a client gets a command's standard output. */
+  String execUrl(String id, List<String> command) {
+    var request =
+        ExecRequest.newBuilder().setContainerId(id).addAllCmd(command).setStdout(true).build();
+    return call("Exec in " + id, () -> runtime().exec(request)).getUrl();
   }
 
   /**

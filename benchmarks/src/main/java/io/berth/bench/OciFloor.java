@@ -100,6 +100,14 @@ final class OciFloor {
     run(arguments.toArray(String[]::new));
   }
 
+  /** The whole command line of an exec. */
+  List<String> execCommand(String id, List<String> command) {
+    List<String> argv =
+        new ArrayList<>(List.of(runtime.toString(), "--root", state.toString(), "exec", id));
+    argv.addAll(command);
+    return argv;
+  }
+
   /** Returns when the process has ended. */
   void kill(String id, ProcessRef process) throws InterruptedException {
     var ended = new CountDownLatch(1);

@@ -123,7 +123,7 @@ final class AdminClient implements AutoCloseable {
       }
       response.getImagesList().forEach(System.out::println);
     } catch (StatusException failure) {
-      throw words(failure.getStatus(), failure);
+      throw words(socket, failure.getStatus(), failure);
     }
   }
 
@@ -137,11 +137,12 @@ final class AdminClient implements AutoCloseable {
       return question.apply(
           AdminGrpc.newBlockingStub(connection.channel()).withDeadlineAfter(30, TimeUnit.SECONDS));
     } catch (StatusRuntimeException failure) {
-      throw words(failure.getStatus(), failure);
+      throw words(socket, failure.getStatus(), failure);
     }
   }
 
-  private DaemonException words(Status status, Exception failure) {
+  /// What a failed call tells an administrator.
+  static DaemonException words(Path socket, Status status, Exception failure) {
     if (status.getCode() == Status.Code.UNAVAILABLE && status.getCause() instanceof IOException) {
       return new DaemonException(
           Reason.UNREACHABLE,

@@ -25,6 +25,7 @@ import picocli.CommandLine.Parameters;
       ExplainCommand.class,
       BerthCommand.Import.class,
       ImageCommand.class,
+      LogsCommand.class,
       BerthCommand.VersionCommand.class
     },
     synopsisSubcommandLabel = "COMMAND")

@@ -28,7 +28,8 @@ public record DaemonConfig(
     Map<String, RuntimeHandler> runtimes,
     Cni cni,
     Images images,
-    StreamingSettings streaming) {
+    StreamingSettings streaming,
+    Logs logs) {
 
   /// The CRI's fixed message limit; a larger cap on ExecSync could never be delivered.
   static final ByteSize MESSAGE_LIMIT = ByteSize.ofMiB(16);
@@ -63,7 +64,14 @@ public record DaemonConfig(
       Executable init,
       ByteSize execOutputLimit,
       int pidsLimit,
+      boolean killAbandonedExecs,
       SpecSettings specs) {}
+
+  /// When berthd rotates logs itself.
+  ///
+  /// @param maxSize zero: never
+  /// @param maxFiles with the one that is written to
+  public record Logs(ByteSize maxSize, int maxFiles) {}
 
   /// How pods of one handler are run.
   ///
@@ -117,7 +125,8 @@ public record DaemonConfig(
             root.tables("runtimes", (name, table) -> readRuntime(name, table, state)),
             root.table("cni", DaemonConfig::readCni),
             root.table("images", DaemonConfig::readImages),
-            root.table("streaming", DaemonConfig::readStreaming));
+            root.table("streaming", DaemonConfig::readStreaming),
+            root.table("logs", DaemonConfig::readLogs));
     root.require(
         config.runtimes.containsKey(config.containers.defaultRuntime),
         "containers.default_runtime",
@@ -161,6 +170,7 @@ public record DaemonConfig(
         table.executable("init"),
         table.size("exec_output_limit", new ByteSize(1024), MESSAGE_LIMIT),
         table.number("pids_limit", 0, MOST_PIDS),
+        table.flag("kill_abandoned_execs"),
         new SpecSettings(
             table.parsed("ulimits", List.of(), () -> Ulimits.parse(table.texts("ulimits"))),
             table.paths("cdi_spec_dirs"),
@@ -205,6 +215,12 @@ public record DaemonConfig(
         table.duration("creation_timeout", second, Duration.ofHours(1)),
         table.duration("token_life", second, Duration.ofHours(1)),
         table.number("max_tokens", 1, 100_000));
+  }
+
+  private static Logs readLogs(ConfigTable table) {
+    return new Logs(
+        table.size("max_size", new ByteSize(0), new ByteSize(1L << 50)),
+        table.number("max_files", 2, 1000));
   }
 
   private static Images readImages(ConfigTable table) {

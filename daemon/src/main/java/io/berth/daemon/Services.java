@@ -26,6 +26,7 @@ import io.berth.runtime.ContainerLayout;
 import io.berth.runtime.ContainerRuntime;
 import io.berth.runtime.HostFeatures;
 import io.berth.runtime.InitContainer;
+import io.berth.runtime.LogLimits;
 import io.berth.runtime.OciRuntime;
 import io.berth.runtime.RuntimeHandlers;
 import io.berth.runtime.RuntimeInfo;
@@ -132,7 +133,9 @@ final class Services implements AutoCloseable {
             BOOT_ID,
             config.containers().init()::find,
             (int) config.containers().execOutputLimit().bytes(),
-            config.containers().pidsLimit());
+            config.containers().pidsLimit(),
+            config.containers().killAbandonedExecs(),
+            new LogLimits(config.logs().maxSize().bytes(), config.logs().maxFiles()));
     HostFeatures host =
         HostFeatures.detect(facts.kernel().atLeast("5.12"), facts.lowestOomScoreAdj());
     var handlers =

@@ -59,6 +59,7 @@ class DaemonConfigTest {
               new Executable("catatonit"),
               ByteSize.ofMiB(16),
               0,
+              true,
               new SpecSettings(
                   List.of(new Rlimit("RLIMIT_NOFILE", 524288, 1024)),
                   List.of(Path.of("/etc/cdi"), Path.of("/var/run/cdi")),
@@ -100,7 +101,8 @@ class DaemonConfigTest {
               Duration.ofHours(4),
               Duration.ofSeconds(30),
               Duration.ofMinutes(1),
-              1000));
+              1000),
+          new DaemonConfig.Logs(new ByteSize(0), 5));
 
   @TempDir Path folder;
   private Path file;

@@ -11,7 +11,6 @@ import java.nio.file.Path;
  * says.
  */
 public final class ConsoleSocket implements AutoCloseable {
-  private static final int SOCK_NONBLOCK = 04000;
   private static final int MSG_CMSG_CLOEXEC = 0x40000000;
   private static final int SOL_SOCKET = 1;
   private static final int SCM_RIGHTS = 1;
@@ -44,7 +43,9 @@ public final class ConsoleSocket implements AutoCloseable {
               Libc.check(
                   Libc.socket(
                       UnixSockets.AF_UNIX,
-                      UnixSockets.SOCK_STREAM | UnixSockets.SOCK_CLOEXEC | SOCK_NONBLOCK,
+                      UnixSockets.SOCK_STREAM
+                          | UnixSockets.SOCK_CLOEXEC
+                          | UnixSockets.SOCK_NONBLOCK,
                       0),
                   "open a socket"));
       byte[] address = UnixSockets.address(place.procPath().resolve(name));
@@ -81,7 +82,10 @@ public final class ConsoleSocket implements AutoCloseable {
             new Fd(
                 Libc.check(
                     Libc.accept4(
-                        listener.number(), null, null, UnixSockets.SOCK_CLOEXEC | SOCK_NONBLOCK),
+                        listener.number(),
+                        null,
+                        null,
+                        UnixSockets.SOCK_CLOEXEC | UnixSockets.SOCK_NONBLOCK),
                     "accept the runtime's connection"));
         Memory block = new Memory(CONTROL + CONTROL_SIZE)) {
       block.clear();

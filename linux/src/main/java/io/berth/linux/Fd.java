@@ -3,6 +3,7 @@ package io.berth.linux;
 import com.google.errorprone.annotations.MustBeClosed;
 import com.sun.jna.Native;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -11,6 +12,8 @@ import java.util.concurrent.atomic.AtomicInteger;
  * never another file.
  */
 public final class Fd implements AutoCloseable {
+  private static final long FIONREAD = 0x541B;
+
   private final AtomicInteger number;
 
   Fd(int number) {
@@ -40,6 +43,24 @@ public final class Fd implements AutoCloseable {
         Libc.check(
             Libc.open(Libc.path(path), Libc.O_PATH | Libc.O_DIRECTORY | Libc.O_CLOEXEC, 0),
             "open " + path));
+  }
+
+  /**
+   * A FIFO for writing, which doesn't wait for a reader: ErrnoException ENXIO when there is none.
+   */
+  @MustBeClosed
+  public static Fd openFifo(Path path) {
+    return new Fd(
+        Libc.check(
+            Libc.open(Libc.path(path), Libc.O_WRONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0),
+            "open " + path));
+  }
+
+  /** How many bytes are in a pipe or terminal, seen from either end. */
+  public int unread() {
+    byte[] count = new byte[4];
+    Libc.check(Libc.ioctl(number(), FIONREAD, count), "ask how much there is to read");
+    return ByteBuffer.wrap(count).order(ByteOrder.nativeOrder()).getInt();
   }
 
   /** Another descriptor of the same open file, close-on-exec. */

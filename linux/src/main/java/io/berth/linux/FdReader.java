@@ -10,7 +10,6 @@ import java.util.concurrent.Semaphore;
  */
 public final class FdReader implements AutoCloseable {
   private static final int CAPACITY = 64 << 10;
-  private static final long FIONREAD = 0x541B;
 
   private final Fd fd;
   private final Memory buffer = new Memory(CAPACITY);
@@ -36,7 +35,7 @@ public final class FdReader implements AutoCloseable {
       int wanted = Math.min(bytes.length, CAPACITY);
       if (ending) {
         if (remaining < 0) {
-          remaining = available();
+          remaining = fd.unread();
         }
         wanted = Math.min(wanted, remaining);
         if (wanted == 0) {
@@ -78,12 +77,6 @@ public final class FdReader implements AutoCloseable {
   public void endWithWhatIsThere() {
     ending = true;
     wake.release();
-  }
-
-  private int available() {
-    byte[] count = new byte[4];
-    Libc.check(Libc.ioctl(fd.number(), FIONREAD, count), "ask how much there is to read");
-    return java.nio.ByteBuffer.wrap(count).order(java.nio.ByteOrder.nativeOrder()).getInt();
   }
 
   @Override

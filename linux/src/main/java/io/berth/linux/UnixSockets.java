@@ -11,7 +11,9 @@ public final class UnixSockets {
   static final int AF_UNIX = 1;
   static final int SOCK_STREAM = 1;
   static final int SOCK_CLOEXEC = 02000000;
+  static final int SOCK_NONBLOCK = 04000;
   private static final int SOCK_SEQPACKET = 5;
+  private static final int SHUT_RD = 0;
   private static final int PATH_LIMIT = 108; // sun_path, with its NUL
 
   private UnixSockets() {}
@@ -19,14 +21,16 @@ public final class UnixSockets {
   /**
    * Connects to a socket of type SOCK_SEQPACKET, however long the folder's path is.
    *
-   * @throws ErrnoException ENOENT, ECONNREFUSED when nobody listens
+   * @throws ErrnoException ENOENT, ECONNREFUSED when nobody listens; EAGAIN when too many wait
    */
   @MustBeClosed
   public static Fd connectPackets(Path folder, String name) {
     try (Fd place = Fd.openFolder(folder)) {
       Fd socket =
           new Fd(
-              Libc.check(Libc.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "open a socket"));
+              Libc.check(
+                  Libc.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+                  "open a socket"));
       try {
         byte[] address = address(place.procPath().resolve(name));
         Libc.check(
@@ -38,6 +42,11 @@ public final class UnixSockets {
         throw e;
       }
     }
+  }
+
+  /** The other side can't write any more, and doesn't wait to; it may go on reading. */
+  public static void endReading(Fd socket) {
+    var _ = Libc.shutdown(socket.number(), SHUT_RD); // fails only when the other side has gone
   }
 
   /** A struct sockaddr_un. */

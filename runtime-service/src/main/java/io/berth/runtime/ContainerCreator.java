@@ -142,6 +142,7 @@ public final class ContainerCreator {
   private Container make(Sandbox sandbox, ContainerConfig config) throws InterruptedException {
     ContainerId id = ContainerId.random();
     requireReady(sandbox, config);
+    LogLimits.require(config);
     Image image = image(config);
     trust.requireAtCreate(
         image, List.of(config.userImage(), config.image()), sandbox.config().name().namespace());
@@ -167,6 +168,7 @@ public final class ContainerCreator {
         Files.createDirectories(logPath.getParent());
         if (!Files.exists(logPath)) { // a failed creation leaves no log
           rollback.add(new Debt("log", container.logPath()), () -> Files.deleteIfExists(logPath));
+          MonitorControl.makeLog(logPath); // conmon would let nobody but root read it
         }
       }
       Conmon.Created created =

@@ -11,7 +11,7 @@ import java.nio.file.Path;
  *                       config.json
  *                       rootfs       the mounted snapshot
  *                       pidfile, conmon.pid, attach, ctl, oom
- *                       exec-N.json, exec-N.pid
+ *                       exec-PID-N.json, exec-PID-N.pid, exec-PID-N.tty
  * stateDir/exits/ID                  conmon's word on how it ended
  * stateDir/runtimes/HANDLER/         the OCI runtime's own state
  * rootDir/containers/ID.json
@@ -52,6 +52,11 @@ public final class ContainerLayout {
 
   Path monitorPidFile(ContainerId id) {
     return bundle(id).resolve("conmon.pid");
+  }
+
+  /** The FIFO in which conmon takes orders. */
+  Path control(ContainerId id) {
+    return bundle(id).resolve("ctl");
   }
 
   /** Made by conmon when the kernel's OOM killer struck. */

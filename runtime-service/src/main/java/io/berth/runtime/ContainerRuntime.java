@@ -22,6 +22,7 @@ public final class ContainerRuntime implements AutoCloseable {
   private final ContainerRecovery recovery;
   private final ContainerStore containers;
   private final RuntimeGrpcService service;
+  private final LogRotation logs;
 
   /**
    * Wires the module.
@@ -91,6 +92,8 @@ public final class ContainerRuntime implements AutoCloseable {
     recovery =
         new ContainerRecovery(
             layout, store, sandboxes, handlers, teardown, exits, pods, updater, debts, bootId);
+    MonitorControl monitors = new MonitorControl(layout);
+    logs = new LogRotation(settings.logs(), store, monitors);
     ExecLauncher launcher = new ExecLauncher(layout, handlers, cgroups);
     service =
         new RuntimeGrpcService(
@@ -110,7 +113,9 @@ public final class ContainerRuntime implements AutoCloseable {
             events,
             updater,
             sandboxManager,
-            new PortForward(sandboxes, sandboxLayout, streaming));
+            new PortForward(sandboxes, sandboxLayout, streaming),
+            new RemoteCommands(settings, store, launcher, monitors, streaming),
+            monitors);
   }
 
   /**
@@ -119,6 +124,7 @@ public final class ContainerRuntime implements AutoCloseable {
    */
   public void recover() throws InterruptedException {
     recovery.recover();
+    logs.start();
   }
 
   /** The one owner of the containers' records. */
@@ -134,6 +140,7 @@ public final class ContainerRuntime implements AutoCloseable {
   /** Ends the watching; containers go on. */
   @Override
   public void close() {
+    logs.close();
     exits.close();
   }
 

@@ -22,6 +22,8 @@ final class ExecSession implements CommandTarget {
   private static final Duration FOR_EVER = Duration.ofDays(10_000);
   private static final byte[] END_OF_INPUT = {4}; // VEOF, termios(3): what Ctrl-D sends
 
+  private static final Duration LOOK = Duration.ofSeconds(1);
+
   /** For a terminal to say the last words after its command has ended. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(2);
 
@@ -81,7 +83,7 @@ final class ExecSession implements CommandTarget {
     OutputPump err = output(process.streams().takeStderr(), streams.stderr());
     boolean ended = false;
     try {
-      int code = process.poll(FOR_EVER).orElseThrow();
+      int code = await(process);
       // What it has left in the background may hold the pipes for ever. A terminal hangs up by
       // itself, as its session has lost its leader.
       if (!streams.tty() || (out != null && !out.join(LAST_WORDS))) {
@@ -96,7 +98,7 @@ final class ExecSession implements CommandTarget {
       if (input != null) {
         input.interrupt();
       }
-      if (!ended) {
+      if (!ended && killAbandoned) { // else the pumps go on, and drop what they read
         stop(out);
         stop(err);
         hangUp(process);
@@ -104,12 +106,24 @@ final class ExecSession implements CommandTarget {
     }
   }
 
-  /** The client is gone: its ends close, and what doesn't mind is killed, unless it may stay. */
+  /** A command may outlive its container where they share the PID namespace with others. */
+  private int await(ExecProcess process) throws InterruptedException {
+    Optional<Integer> code = process.poll(LOOK);
+    while (code.isEmpty()) {
+      if (store.byId(id).filter(c -> c.state().live()).isEmpty()) {
+        process.kill();
+      }
+      code = process.poll(LOOK);
+    }
+    return code.get();
+  }
+
+  /** The client is gone: its ends close, and what doesn't mind that is killed. */
   private void hangUp(ExecProcess process) throws InterruptedException {
     boolean interrupted = Thread.interrupted();
     try {
       process.close();
-      if (killAbandoned && process.poll(AFTER_HANG_UP).isEmpty()) {
+      if (process.poll(AFTER_HANG_UP).isEmpty()) {
         process.kill();
       }
     } finally {

@@ -3,6 +3,8 @@ package io.berth.runtime;
 import com.google.protobuf.UnsafeByteOperations;
 import io.berth.cni.CniNetworks;
 import io.berth.cni.NetworkStatus;
+import io.berth.cri.v1.AttachRequest;
+import io.berth.cri.v1.AttachResponse;
 import io.berth.cri.v1.CgroupDriver;
 import io.berth.cri.v1.ContainerEventResponse;
 import io.berth.cri.v1.ContainerFilter;
@@ -12,6 +14,8 @@ import io.berth.cri.v1.ContainerStatusRequest;
 import io.berth.cri.v1.ContainerStatusResponse;
 import io.berth.cri.v1.CreateContainerRequest;
 import io.berth.cri.v1.CreateContainerResponse;
+import io.berth.cri.v1.ExecRequest;
+import io.berth.cri.v1.ExecResponse;
 import io.berth.cri.v1.ExecSyncRequest;
 import io.berth.cri.v1.ExecSyncResponse;
 import io.berth.cri.v1.GetEventsRequest;
@@ -31,6 +35,8 @@ import io.berth.cri.v1.RemoveContainerRequest;
 import io.berth.cri.v1.RemoveContainerResponse;
 import io.berth.cri.v1.RemovePodSandboxRequest;
 import io.berth.cri.v1.RemovePodSandboxResponse;
+import io.berth.cri.v1.ReopenContainerLogRequest;
+import io.berth.cri.v1.ReopenContainerLogResponse;
 import io.berth.cri.v1.RunPodSandboxRequest;
 import io.berth.cri.v1.RunPodSandboxResponse;
 import io.berth.cri.v1.RuntimeCondition;
@@ -104,6 +110,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final ContainerUpdater updater;
   private final SandboxManager sandboxManager;
   private final PortForward portForward;
+  private final RemoteCommands commands;
+  private final MonitorControl monitors;
 
   RuntimeGrpcService(
       RuntimeInfo info,
@@ -122,7 +130,9 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       PodEvents events,
       ContainerUpdater updater,
       SandboxManager sandboxManager,
-      PortForward portForward) {
+      PortForward portForward,
+      RemoteCommands commands,
+      MonitorControl monitors) {
     this.info = info;
     this.sandboxes = sandboxes;
     this.containers = containers;
@@ -140,6 +150,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.updater = updater;
     this.sandboxManager = sandboxManager;
     this.portForward = portForward;
+    this.commands = commands;
+    this.monitors = monitors;
   }
 
   @Override
@@ -468,6 +480,43 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
               .setStdout(UnsafeByteOperations.unsafeWrap(output.stdout()))
               .setStderr(UnsafeByteOperations.unsafeWrap(output.stderr()))
               .build();
+        });
+  }
+
+  @Override
+  public void exec(ExecRequest request, StreamObserver<ExecResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          var streams =
+              new RemoteCommands.Streams(
+                  request.getStdin(), request.getStdout(), request.getStderr(), request.getTty());
+          String url = commands.exec(request.getContainerId(), request.getCmdList(), streams);
+          return ExecResponse.newBuilder().setUrl(url).build();
+        });
+  }
+
+  @Override
+  public void attach(AttachRequest request, StreamObserver<AttachResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          var streams =
+              new RemoteCommands.Streams(
+                  request.getStdin(), request.getStdout(), request.getStderr(), request.getTty());
+          String url = commands.attach(request.getContainerId(), streams);
+          return AttachResponse.newBuilder().setUrl(url).build();
+        });
+  }
+
+  @Override
+  public void reopenContainerLog(
+      ReopenContainerLogRequest request, StreamObserver<ReopenContainerLogResponse> observer) {
+    answer(
+        observer,
+        () -> {
+          monitors.reopenLog(containers.get(request.getContainerId()));
+          return ReopenContainerLogResponse.getDefaultInstance();
         });
   }
 

@@ -12,6 +12,8 @@ import java.util.function.Supplier;
  * @param bootId file that names the machine's boot, usually /proc/sys/kernel/random/boot_id
  * @param init a static init such as catatonit, for pods that share one PID namespace
  * @param execOutputLimit bytes of an ExecSync answer, both streams together
+ * @param killAbandonedExecs whether an exec's command ends with its client
+ * @param logs when the daemon rotates logs itself
  * @param pidsLimit the most tasks of one container; 0 sets none
  */
 public record RuntimeSettings(
@@ -20,4 +22,6 @@ public record RuntimeSettings(
     Path bootId,
     Supplier<Optional<Path>> init,
     int execOutputLimit,
-    int pidsLimit) {}
+    int pidsLimit,
+    boolean killAbandonedExecs,
+    LogLimits logs) {}

@@ -99,7 +99,9 @@ class ExecSyncTest {
             Path.of("/proc/sys/kernel/random/boot_id"),
             Optional::empty,
             LIMIT,
-            0),
+            0,
+            true,
+            LogLimits.NONE),
         store,
         new ExecLauncher(
             new ContainerLayout(state, folder),
