@@ -80,6 +80,26 @@ public final class Cgroups {
     return base.resolve(relative(cgroup));
   }
 
+  /**
+   * Whether the cgroups of a controller have a file, which may be missing from the root's. Looked
+   * for in those that are there; true where there are none to look at.
+   */
+  public boolean offers(String controller, String file) {
+    try (DirectoryStream<Path> cgroups =
+        Files.newDirectoryStream(folder(controller, ""), Files::isDirectory)) {
+      boolean any = false;
+      for (Path cgroup : cgroups) {
+        any = true;
+        if (Files.exists(cgroup.resolve(file))) {
+          return true;
+        }
+      }
+      return !any;
+    } catch (IOException | DirectoryIteratorException e) {
+      throw failed("look for " + file + " of controller " + controller, e);
+    }
+  }
+
   /** The processes in a cgroup and all beneath it, in any hierarchy. */
   public Set<Integer> processes(String cgroup) {
     Set<Integer> pids = new TreeSet<>();

@@ -2,9 +2,7 @@ package io.berth.linux;
 
 import com.sun.jna.Native;
 import java.nio.file.Path;
-import java.util.HashSet;
 import java.util.Optional;
-import java.util.Set;
 
 /**
  * Whole trees whose content is not ours: what containers and images put there. Walked by
@@ -99,74 +97,6 @@ public final class FileTree {
         } catch (ErrnoException e) {
           if (!e.is(Errno.ENOTEMPTY) && !e.is(Errno.EEXIST) && !e.is(Errno.ENOTDIR)) {
             throw e;
-          }
-        }
-      }
-    }
-  }
-
-  /**
-   * Room that the content of a folder takes, the folder itself left out.
-   *
-   * @param bytes allocated on disk, in bytes
-   * @param inodes each counted once, however many names it has
-   */
-  public record Usage(long bytes, long inodes) {}
-
-  /**
-   * Counts a folder's content, which may change meanwhile; what disappears isn't counted, nor a
-   * folder that doesn't exist.
-   */
-  public static Usage usage(Path folder) {
-    try (RootedTree tree = RootedTree.open(folder);
-        Fd top = tree.openDirectory("")) {
-      var counter = new Counter(tree);
-      counter.count(top, 0);
-      return new Usage(
-          counter.blocks * 512, counter.inodes); // st_blocks are of 512 bytes, statx(2)
-    } catch (ErrnoException e) {
-      if (e.is(Errno.ENOENT)) {
-        return new Usage(0, 0);
-      }
-      throw e;
-    }
-  }
-
-  private static final class Counter {
-    /**
-     * A path names no folder deeper than PATH_MAX / 2; a container that goes further isn't counted
-     * there.
-     */
-    private static final int DEPTH = 2048;
-
-    private final RootedTree tree;
-    private final Set<Long> linked = new HashSet<>();
-    long blocks;
-    long inodes;
-
-    Counter(RootedTree tree) {
-      this.tree = tree;
-    }
-
-    void count(Fd folder, int depth) {
-      for (RootedTree.Entry entry : tree.list(folder)) {
-        Optional<RootedTree.Stat> found = tree.find(folder, entry.name());
-        if (found.isEmpty()) {
-          continue;
-        }
-        RootedTree.Stat stat = found.get();
-        if (stat.links() > 1 && !stat.isDirectory() && !linked.add(stat.inode())) {
-          continue;
-        }
-        blocks += stat.blocks();
-        inodes++;
-        if (stat.isDirectory() && depth < DEPTH) {
-          try (Fd child = tree.openChild(folder, entry.name())) {
-            count(child, depth + 1);
-          } catch (ErrnoException e) {
-            if (!e.is(Errno.ENOENT) && !e.is(Errno.ENOTDIR) && !e.is(Errno.ELOOP)) {
-              throw e;
-            }
           }
         }
       }

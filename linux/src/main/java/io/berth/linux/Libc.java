@@ -127,6 +127,10 @@ final class Libc {
 
   static native long llistxattr(byte[] path, byte @Nullable [] list, long size);
 
+  static native int statfs(byte[] path, Pointer out);
+
+  static native int setpriority(int which, int who, int priority);
+
   static native int statx(int dir, byte[] path, int flags, int mask, Pointer out);
 
   static native long readlinkat(int dir, byte[] path, byte[] buffer, long size);

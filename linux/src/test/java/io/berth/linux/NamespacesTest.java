@@ -9,6 +9,7 @@ import java.net.NetworkInterface;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -106,6 +107,27 @@ class NamespacesTest {
                 }))
         .isInstanceOf(NoClassDefFoundError.class);
     assertNothingIsLeft();
+  }
+
+  @Test
+  void visitsNetworksOneAfterTheOtherAndLeavesOutThoseThatAreGone() throws Exception {
+    Namespaces.create(EnumSet.of(Namespaces.Kind.NET), folder, () -> {});
+    Path pin = folder.resolve("net");
+    Path unpinned = Files.createFile(folder.resolve("unpinned"));
+    String[] seen = new String[4];
+    Namespaces.visit(
+        List.of(folder.resolve("gone"), pin, unpinned, pin), i -> seen[i] = ownUnchecked("net"));
+    String inside = Namespaces.inside(pin, () -> own("net"));
+    assertThat(seen).containsExactly(null, inside, null, inside);
+    assertThat(inside).isNotEqualTo(own("net"));
+  }
+
+  private static String ownUnchecked(String kind) {
+    try {
+      return own(kind);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private void assertNothingIsLeft() {

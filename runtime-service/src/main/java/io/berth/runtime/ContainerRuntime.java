@@ -10,6 +10,8 @@ import io.berth.sandbox.SandboxLayout;
 import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxStore;
 import io.berth.snapshot.Snapshotter;
+import io.berth.stats.CgroupStats;
+import io.berth.stats.ContainerMetrics;
 import io.berth.streaming.StreamingServer;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -21,6 +23,7 @@ public final class ContainerRuntime implements AutoCloseable {
   private final ExitWatch exits;
   private final ContainerRecovery recovery;
   private final ContainerStore containers;
+  private final UsageReports usage;
   private final RuntimeGrpcService service;
   private final LogRotation logs;
 
@@ -95,6 +98,15 @@ public final class ContainerRuntime implements AutoCloseable {
     MonitorControl monitors = new MonitorControl(layout);
     logs = new LogRotation(settings.logs(), store, monitors);
     ExecLauncher launcher = new ExecLauncher(layout, handlers, cgroups);
+    CgroupStats cgroupStats = new CgroupStats(cgroups);
+    usage =
+        new UsageReports(
+            sandboxes,
+            store,
+            sandboxManager.layout(),
+            cgroupStats,
+            new ContainerMetrics(cgroupStats, info.storePath()),
+            snapshotter);
     service =
         new RuntimeGrpcService(
             info,
@@ -104,7 +116,7 @@ public final class ContainerRuntime implements AutoCloseable {
             creator,
             manager,
             new ExecSync(settings, store, launcher),
-            new StatsReader(cgroups, snapshotter),
+            usage,
             networks,
             handlers,
             host,
@@ -141,6 +153,7 @@ public final class ContainerRuntime implements AutoCloseable {
   @Override
   public void close() {
     logs.close();
+    usage.close();
     exits.close();
   }
 

@@ -1,21 +1,15 @@
 package io.berth.runtime;
 
-import io.berth.cri.v1.ContainerAttributes;
 import io.berth.cri.v1.ContainerMetadata;
 import io.berth.cri.v1.ContainerResources;
-import io.berth.cri.v1.ContainerStats;
 import io.berth.cri.v1.ContainerStatus;
 import io.berth.cri.v1.ContainerUser;
-import io.berth.cri.v1.CpuUsage;
-import io.berth.cri.v1.FilesystemIdentifier;
-import io.berth.cri.v1.FilesystemUsage;
 import io.berth.cri.v1.HugepageLimit;
 import io.berth.cri.v1.IDMapping;
 import io.berth.cri.v1.ImageSpec;
 import io.berth.cri.v1.LinuxContainerResources;
 import io.berth.cri.v1.LinuxContainerUser;
 import io.berth.cri.v1.LinuxPodSandboxStatus;
-import io.berth.cri.v1.MemoryUsage;
 import io.berth.cri.v1.Mount;
 import io.berth.cri.v1.MountPropagation;
 import io.berth.cri.v1.Namespace;
@@ -28,15 +22,12 @@ import io.berth.cri.v1.PodSandboxNetworkStatus;
 import io.berth.cri.v1.PodSandboxState;
 import io.berth.cri.v1.PodSandboxStatus;
 import io.berth.cri.v1.RuntimeHandlerFeatures;
-import io.berth.cri.v1.SwapUsage;
-import io.berth.cri.v1.UInt64Value;
 import io.berth.cri.v1.UserNamespace;
 import io.berth.sandbox.LinuxResources;
 import io.berth.sandbox.NamespaceModes;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxName;
 import io.berth.sandbox.SandboxState;
-import java.nio.file.Path;
 import java.util.List;
 
 /** From the records of this module and of the sandbox's to CRI's messages. */
@@ -263,52 +254,5 @@ final class GrpcAnswers {
                 .toList())
         .putAllUnified(r.unified())
         .build();
-  }
-
-  /**
-   * A sample as CRI wants it; what isn't known is left out.
-   *
-   * @param storePath names the file system, as ImageFsInfo does
-   */
-  static ContainerStats stats(Container container, StatsReader.Sample sample, Path storePath) {
-    ContainerStats.Builder stats =
-        ContainerStats.newBuilder()
-            .setAttributes(
-                ContainerAttributes.newBuilder()
-                    .setId(container.id().value())
-                    .setMetadata(metadata(container))
-                    .putAllLabels(container.config().labels())
-                    .putAllAnnotations(container.config().annotations()));
-    if (container.state().live()) {
-      CpuUsage.Builder cpu = CpuUsage.newBuilder().setTimestamp(sample.at());
-      sample.cpuNanos().ifPresent(v -> cpu.setUsageCoreNanoSeconds(value(v)));
-      MemoryUsage.Builder memory = MemoryUsage.newBuilder().setTimestamp(sample.at());
-      sample.workingSet().ifPresent(v -> memory.setWorkingSetBytes(value(v)));
-      sample.available().ifPresent(v -> memory.setAvailableBytes(value(v)));
-      sample.memory().ifPresent(v -> memory.setUsageBytes(value(v)));
-      sample.rss().ifPresent(v -> memory.setRssBytes(value(v)));
-      sample.faults().ifPresent(v -> memory.setPageFaults(value(v)));
-      sample.majorFaults().ifPresent(v -> memory.setMajorPageFaults(value(v)));
-      stats.setCpu(cpu).setMemory(memory);
-      sample
-          .swap()
-          .ifPresent(v ->
-              stats.setSwap(
-                  SwapUsage.newBuilder().setTimestamp(sample.at()).setSwapUsageBytes(value(v))));
-    }
-    sample
-        .writableLayer()
-        .ifPresent(usage ->
-            stats.setWritableLayer(
-                FilesystemUsage.newBuilder()
-                    .setTimestamp(sample.at())
-                    .setFsId(FilesystemIdentifier.newBuilder().setMountpoint(storePath.toString()))
-                    .setUsedBytes(value(usage.bytes()))
-                    .setInodesUsed(value(usage.inodes()))));
-    return stats.build();
-  }
-
-  private static UInt64Value value(long v) {
-    return UInt64Value.newBuilder().setValue(v).build();
   }
 }

@@ -8,6 +8,8 @@ import io.berth.cri.v1.AttachResponse;
 import io.berth.cri.v1.CgroupDriver;
 import io.berth.cri.v1.ContainerEventResponse;
 import io.berth.cri.v1.ContainerFilter;
+import io.berth.cri.v1.ContainerStats;
+import io.berth.cri.v1.ContainerStatsFilter;
 import io.berth.cri.v1.ContainerStatsRequest;
 import io.berth.cri.v1.ContainerStatsResponse;
 import io.berth.cri.v1.ContainerStatusRequest;
@@ -24,9 +26,20 @@ import io.berth.cri.v1.ListContainerStatsRequest;
 import io.berth.cri.v1.ListContainerStatsResponse;
 import io.berth.cri.v1.ListContainersRequest;
 import io.berth.cri.v1.ListContainersResponse;
+import io.berth.cri.v1.ListMetricDescriptorsRequest;
+import io.berth.cri.v1.ListMetricDescriptorsResponse;
+import io.berth.cri.v1.ListPodSandboxMetricsRequest;
+import io.berth.cri.v1.ListPodSandboxMetricsResponse;
 import io.berth.cri.v1.ListPodSandboxRequest;
 import io.berth.cri.v1.ListPodSandboxResponse;
+import io.berth.cri.v1.ListPodSandboxStatsRequest;
+import io.berth.cri.v1.ListPodSandboxStatsResponse;
 import io.berth.cri.v1.PodSandboxFilter;
+import io.berth.cri.v1.PodSandboxMetrics;
+import io.berth.cri.v1.PodSandboxStats;
+import io.berth.cri.v1.PodSandboxStatsFilter;
+import io.berth.cri.v1.PodSandboxStatsRequest;
+import io.berth.cri.v1.PodSandboxStatsResponse;
 import io.berth.cri.v1.PodSandboxStatusRequest;
 import io.berth.cri.v1.PodSandboxStatusResponse;
 import io.berth.cri.v1.PortForwardRequest;
@@ -54,8 +67,14 @@ import io.berth.cri.v1.StopContainerRequest;
 import io.berth.cri.v1.StopContainerResponse;
 import io.berth.cri.v1.StopPodSandboxRequest;
 import io.berth.cri.v1.StopPodSandboxResponse;
+import io.berth.cri.v1.StreamContainerStatsRequest;
+import io.berth.cri.v1.StreamContainerStatsResponse;
 import io.berth.cri.v1.StreamContainersRequest;
 import io.berth.cri.v1.StreamContainersResponse;
+import io.berth.cri.v1.StreamPodSandboxMetricsRequest;
+import io.berth.cri.v1.StreamPodSandboxMetricsResponse;
+import io.berth.cri.v1.StreamPodSandboxStatsRequest;
+import io.berth.cri.v1.StreamPodSandboxStatsResponse;
 import io.berth.cri.v1.StreamPodSandboxesRequest;
 import io.berth.cri.v1.StreamPodSandboxesResponse;
 import io.berth.cri.v1.UpdateContainerResourcesRequest;
@@ -77,6 +96,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
@@ -100,7 +120,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final ContainerCreator creator;
   private final ContainerManager manager;
   private final ExecSync execs;
-  private final StatsReader stats;
+  private final UsageReports usage;
+  private final StatsGrpcAnswers stats;
   private final CniNetworks networks;
   private final RuntimeHandlers handlers;
   private final HostFeatures host;
@@ -121,7 +142,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       ContainerCreator creator,
       ContainerManager manager,
       ExecSync execs,
-      StatsReader stats,
+      UsageReports usage,
       CniNetworks networks,
       RuntimeHandlers handlers,
       HostFeatures host,
@@ -140,7 +161,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.creator = creator;
     this.manager = manager;
     this.execs = execs;
-    this.stats = stats;
+    this.usage = usage;
+    this.stats = new StatsGrpcAnswers(info.storePath());
     this.networks = networks;
     this.handlers = handlers;
     this.host = host;
@@ -536,12 +558,10 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       ContainerStatsRequest request, StreamObserver<ContainerStatsResponse> observer) {
     answer(
         observer,
-        () -> {
-          Container container = containers.get(request.getContainerId());
-          return ContainerStatsResponse.newBuilder()
-              .setStats(GrpcAnswers.stats(container, stats.read(container), info.storePath()))
-              .build();
-        });
+        () ->
+            ContainerStatsResponse.newBuilder()
+                .setStats(stats.container(usage.container(request.getContainerId())))
+                .build());
   }
 
   @Override
@@ -549,22 +569,116 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       ListContainerStatsRequest request, StreamObserver<ListContainerStatsResponse> observer) {
     answer(
         observer,
-        () -> {
-          var filter = request.getFilter();
-          ListContainerStatsResponse.Builder response = ListContainerStatsResponse.newBuilder();
-          containers.list().stream()
-              .filter(c -> c.state() == ContainerState.RUNNING)
-              .filter(c -> c.id().value().startsWith(filter.getId()))
-              .filter(c -> c.sandboxId().value().startsWith(filter.getPodSandboxId()))
-              .filter(c ->
-                  c.config()
-                      .labels()
-                      .entrySet()
-                      .containsAll(filter.getLabelSelectorMap().entrySet()))
-              .forEach(
-                  c -> response.addStats(GrpcAnswers.stats(c, stats.read(c), info.storePath())));
-          return response.build();
-        });
+        () ->
+            ListContainerStatsResponse.newBuilder()
+                .addAllStats(containerStats(request.getFilter()))
+                .build());
+  }
+
+  @Override
+  public void streamContainerStats(
+      StreamContainerStatsRequest request, StreamObserver<StreamContainerStatsResponse> observer) {
+    GrpcParts.send(
+        containerStats(request.getFilter()).stream(),
+        part -> StreamContainerStatsResponse.newBuilder().addAllContainerStats(part).build(),
+        observer);
+  }
+
+  private List<ContainerStats> containerStats(ContainerStatsFilter filter) {
+    return usage
+        .containers(c ->
+            c.id().value().startsWith(filter.getId())
+                && c.sandboxId().value().startsWith(filter.getPodSandboxId())
+                && c.config()
+                    .labels()
+                    .entrySet()
+                    .containsAll(filter.getLabelSelectorMap().entrySet()))
+        .stream()
+        .map(stats::container)
+        .toList();
+  }
+
+  @Override
+  public void podSandboxStats(
+      PodSandboxStatsRequest request, StreamObserver<PodSandboxStatsResponse> observer) {
+    answer(
+        observer,
+        () ->
+            PodSandboxStatsResponse.newBuilder()
+                .setStats(stats.pod(usage.pod(request.getPodSandboxId())))
+                .build());
+  }
+
+  @Override
+  public void listPodSandboxStats(
+      ListPodSandboxStatsRequest request, StreamObserver<ListPodSandboxStatsResponse> observer) {
+    answer(
+        observer,
+        () ->
+            ListPodSandboxStatsResponse.newBuilder()
+                .addAllStats(podStats(request.getFilter()))
+                .build());
+  }
+
+  @Override
+  public void streamPodSandboxStats(
+      StreamPodSandboxStatsRequest request,
+      StreamObserver<StreamPodSandboxStatsResponse> observer) {
+    GrpcParts.send(
+        podStats(request.getFilter()).stream(),
+        part -> StreamPodSandboxStatsResponse.newBuilder().addAllPodSandboxStats(part).build(),
+        observer);
+  }
+
+  private List<PodSandboxStats> podStats(PodSandboxStatsFilter filter) {
+    return usage
+        .pods(s ->
+            s.id().value().startsWith(filter.getId())
+                && s.config()
+                    .labels()
+                    .entrySet()
+                    .containsAll(filter.getLabelSelectorMap().entrySet()))
+        .stream()
+        .map(stats::pod)
+        .toList();
+  }
+
+  @Override
+  public void listMetricDescriptors(
+      ListMetricDescriptorsRequest request,
+      StreamObserver<ListMetricDescriptorsResponse> observer) {
+    answer(
+        observer,
+        () ->
+            ListMetricDescriptorsResponse.newBuilder()
+                .addAllDescriptors(
+                    usage.metrics().stream().map(MetricsGrpcAnswers::descriptor).toList())
+                .build());
+  }
+
+  @Override
+  public void listPodSandboxMetrics(
+      ListPodSandboxMetricsRequest request,
+      StreamObserver<ListPodSandboxMetricsResponse> observer) {
+    answer(
+        observer,
+        () -> ListPodSandboxMetricsResponse.newBuilder().addAllPodMetrics(podMetrics()).build());
+  }
+
+  @Override
+  public void streamPodSandboxMetrics(
+      StreamPodSandboxMetricsRequest request,
+      StreamObserver<StreamPodSandboxMetricsResponse> observer) {
+    GrpcParts.send(
+        podMetrics().stream(),
+        part -> StreamPodSandboxMetricsResponse.newBuilder().addAllPodSandboxMetrics(part).build(),
+        observer);
+  }
+
+  private List<PodSandboxMetrics> podMetrics() {
+    MetricsGrpcAnswers answers = new MetricsGrpcAnswers();
+    usage.metrics(answers);
+    return answers.pods();
   }
 
   @Override

@@ -8,6 +8,7 @@ import io.berth.linux.ErrnoException;
 import io.berth.linux.FileTree;
 import io.berth.linux.Mounts;
 import io.berth.linux.Rollback;
+import io.berth.linux.TreeUsage;
 import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
 import io.berth.oci.Json;
@@ -268,14 +269,14 @@ public final class OverlaySnapshotter implements Snapshotter {
   }
 
   @Override
-  public Usage usage(String key) {
+  public Optional<Usage> usage(String key, long mostInodes) {
     Snapshot snapshot = snapshots.get(key);
     if (snapshot == null) {
-      return Usage.NONE;
+      return Optional.of(Usage.NONE);
     }
     try {
-      FileTree.Usage usage = FileTree.usage(snapshot.upper());
-      return new Usage(usage.bytes(), usage.inodes());
+      return TreeUsage.of(snapshot.upper(), mostInodes)
+          .map(usage -> new Usage(usage.bytes(), usage.inodes()));
     } catch (ErrnoException e) {
       throw failure("count the room taken by snapshot " + key, e);
     }

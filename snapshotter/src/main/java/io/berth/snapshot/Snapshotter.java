@@ -118,9 +118,11 @@ public interface Snapshotter {
    * Room taken by what was written into the snapshot, counted now: a walk over it. An unknown key
    * takes none.
    *
+   * @param mostInodes gives up when there are more, so that the walk is short
+   * @return empty when it gave up
    * @throws SnapshotException FILE_SYSTEM
    */
-  Usage usage(String key);
+  Optional<Usage> usage(String key, long mostInodes);
 
   /**
    * Removes a snapshot and what was written into it, and layers that it alone held. Unknown keys

@@ -349,7 +349,7 @@ public abstract class SnapshotterContract {
   @Test
   void unknownSnapshotsTakeNoRoomAndCantBeMounted() throws Exception {
     Path target = target();
-    assertThat(snapshotter.usage("unknown")).isEqualTo(Usage.NONE);
+    assertThat(snapshotter.usage("unknown", Long.MAX_VALUE).orElseThrow()).isEqualTo(Usage.NONE);
     snapshotter.remove("unknown");
     snapshotter.release("unknown");
     assertThatThrownBy(() -> snapshotter.mount("unknown", target))
@@ -359,14 +359,14 @@ public abstract class SnapshotterContract {
   @Test
   void usageCountsWhatWasWrittenWithoutHolesAndSecondNames() throws Exception {
     Snapshot snapshot = snapshotter.prepare("c1", commitFile(List.of(), "a", "1"));
-    assertThat(snapshotter.usage("c1")).isEqualTo(Usage.NONE);
+    assertThat(snapshotter.usage("c1", Long.MAX_VALUE).orElseThrow()).isEqualTo(Usage.NONE);
     Path file = Files.write(snapshot.upper().resolve("f"), new byte[100_000]);
     Files.createLink(snapshot.upper().resolve("second-name"), file);
     try (var sparse =
         new java.io.RandomAccessFile(snapshot.upper().resolve("holes").toFile(), "rw")) {
       sparse.setLength(1L << 40);
     }
-    Usage usage = snapshotter.usage("c1");
+    Usage usage = snapshotter.usage("c1", Long.MAX_VALUE).orElseThrow();
     assertThat(usage.inodes()).isEqualTo(2);
     assertThat(usage.bytes()).isBetween(100_000L, 120_000L);
   }
