@@ -9,6 +9,7 @@ import static io.netty.handler.codec.http.HttpResponseStatus.SWITCHING_PROTOCOLS
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelPipeline;
 import io.netty.channel.SimpleChannelInboundHandler;
 import io.netty.handler.codec.http.DefaultFullHttpResponse;
 import io.netty.handler.codec.http.FullHttpRequest;
@@ -21,6 +22,9 @@ import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpServerCodec;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.QueryStringDecoder;
+import io.netty.handler.codec.http.websocketx.WebSocketDecoderConfig;
+import io.netty.handler.codec.http.websocketx.WebSocketServerHandshaker13;
+import io.netty.handler.codec.http.websocketx.WebSocketServerHandshakerFactory;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
@@ -41,6 +45,19 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
   private static final List<String> COMMAND_PROTOCOLS =
       List.of("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io");
   private static final List<String> FORWARD_PROTOCOLS = List.of("portforward.k8s.io");
+
+  private static final String TUNNEL = "SPDY/3.1+portforward.k8s.io";
+  private static final List<String> COMMAND_SUBPROTOCOLS =
+      List.of(
+          "v5.channel.k8s.io",
+          "v4.channel.k8s.io",
+          "v4.base64.channel.k8s.io",
+          "channel.k8s.io",
+          "base64.channel.k8s.io");
+  private static final List<String> FORWARD_SUBPROTOCOLS =
+      List.of(TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io");
+  // A frame is held as a whole before its first byte goes on.
+  private static final int LONGEST_FRAME = 4 << 20;
 
   private final StreamingSettings settings;
   private final Tokens<StreamingRequest> tokens;
@@ -74,7 +91,7 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
     if (wanted && upgrade.equalsIgnoreCase(SPDY)) {
       spdy(context, http, request.get());
     } else {
-      refuse(context, BAD_REQUEST, "ask for an upgrade: Connection: Upgrade with Upgrade: " + SPDY);
+      refuse(context, BAD_REQUEST, "ask for an upgrade: Connection: Upgrade with Upgrade: " + SPDY + " or websocket");
     }
   }
 
@@ -86,11 +103,7 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
   }
 
   private void spdy(ChannelHandlerContext context, FullHttpRequest http, StreamingRequest request) {
-    List<String> offered =
-        http.headers().getAll(STREAM_VERSION).stream()
-            .flatMap(line -> Arrays.stream(line.split(",", -1)))
-            .map(String::strip)
-            .toList();
+    List<String> offered = listed(http, STREAM_VERSION);
     if (offered.isEmpty()) {
       refuse(context, BAD_REQUEST, STREAM_VERSION + " is missing");
       return;
@@ -113,18 +126,99 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
         .set(STREAM_VERSION, chosen.get());
     var _ = context.writeAndFlush(response);
     var link = new Link(context.channel(), settings.idleTimeout());
-    SpdySession.Listener listener =
-        switch (request) {
-          case StreamingRequest.Exec(CommandRequest command) -> command(command, chosen.get());
-          case StreamingRequest.Attach(CommandRequest command) -> command(command, chosen.get());
-          case StreamingRequest.PortForward(PortForwardRequest forward) ->
-              new PortForwardSession(
-                  new Forwarder(forward.target(), targets, settings.creationTimeout()));
-        };
     // Bytes that came with the request are handed on when its codec goes.
     context.pipeline().addLast(SpdySession.codec(), new SpdySession(link, listener)).remove(this);
     context.pipeline().remove(HttpObjectAggregator.class);
     context.pipeline().remove(HttpServerCodec.class);
+  }
+
+  private void webSocket(
+      ChannelHandlerContext context, FullHttpRequest http, StreamingRequest request) {
+    List<String> offered = listed(http, HttpHeaderNames.SEC_WEBSOCKET_PROTOCOL.toString());
+    List<String> known =
+        request instanceof StreamingRequest.PortForward
+            ? FORWARD_SUBPROTOCOLS
+            : COMMAND_SUBPROTOCOLS;
+    // Without any the client means the first form there was: version 1, binary.
+    String chosen =
+        offered.isEmpty() ? "" : offered.stream().filter(known::contains).findFirst().orElse(null);
+    if (chosen == null) {
+      refuse(context, FORBIDDEN, "none of %s is among %s".formatted(offered, known));
+      return;
+    }
+    boolean tunnel = chosen.equals(TUNNEL);
+    if (!tunnel
+        && request instanceof StreamingRequest.PortForward(PortForwardRequest forward)
+        && forward.ports().isEmpty()) {
+      refuse(context, BAD_REQUEST, "this protocol needs the ports in the CRI request; it has none");
+      return;
+    }
+    var decoder =
+        WebSocketDecoderConfig.newBuilder()
+            .maxFramePayloadLength(LONGEST_FRAME)
+            .withUTF8Validator(false)
+            .build();
+    var handshaker =
+        new WebSocketServerHandshaker13(
+            http.uri(), chosen.isEmpty() ? null : chosen, decoder);
+    if (!"13".equals(http.headers().get(HttpHeaderNames.SEC_WEBSOCKET_VERSION))) {
+      var _ =
+          WebSocketServerHandshakerFactory.sendUnsupportedVersionResponse(context.channel())
+              .addListener(ChannelFutureListener.CLOSE);
+      return;
+    }
+    ChannelPipeline pipeline = context.pipeline();
+    pipeline.remove(this);
+    var _ = handshaker.handshake(context.channel(), http);
+    var link = new Link(context.channel(), settings.idleTimeout());
+    if (tunnel) {
+      pipeline.addLast(
+          new WebSocketTunnel(), SpdySession.codec(), new SpdySession(link, spdy(request, "")));
+    } else {
+      pipeline.addLast(new WebSocketChannels(link, form(chosen), channels(request, chosen)));
+    }
+  }
+
+  private WebSocketChannels.Listener channels(StreamingRequest request, String protocol) {
+    boolean structured = protocol.startsWith("v");
+    return switch (request) {
+      case StreamingRequest.Exec(CommandRequest command) ->
+          new WebSocketCommand(command, structured, targets);
+      case StreamingRequest.Attach(CommandRequest command) ->
+          new WebSocketCommand(command, structured, targets);
+      case StreamingRequest.PortForward(PortForwardRequest forward) ->
+          new WebSocketPorts(forward.ports(), forwarder(forward));
+    };
+  }
+
+  private static WebSocketChannels.Form form(String protocol) {
+    if (protocol.contains("base64")) {
+      return WebSocketChannels.Form.BASE64;
+    }
+    return protocol.startsWith("v5")
+        ? WebSocketChannels.Form.BINARY_WITH_CLOSE
+        : WebSocketChannels.Form.BINARY;
+  }
+
+  private static List<String> listed(FullHttpRequest http, String header) {
+    return http.headers().getAll(header).stream()
+        .flatMap(line -> Arrays.stream(line.split(",", -1)))
+        .map(String::strip)
+        .filter(name -> !name.isEmpty())
+        .toList();
+  }
+
+  private Forwarder forwarder(PortForwardRequest forward) {
+    return new Forwarder(forward.target(), targets, settings.creationTimeout());
+  }
+
+  private SpdySession.Listener spdy(StreamingRequest request, String protocol) {
+    return switch (request) {
+      case StreamingRequest.Exec(CommandRequest command) -> command(command, protocol);
+      case StreamingRequest.Attach(CommandRequest command) -> command(command, protocol);
+      case StreamingRequest.PortForward(PortForwardRequest forward) ->
+          new PortForwardSession(forwarder(forward));
+    };
   }
 
   private SpdySession.Listener command(CommandRequest command, String protocol) {
