@@ -5,6 +5,7 @@ import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.EventLoop;
 import io.netty.channel.epoll.EpollSocketChannel;
+import io.netty.handler.codec.DecoderException;
 import io.netty.handler.ssl.SslHandler;
 import java.io.IOException;
 import java.time.Duration;
@@ -116,8 +117,11 @@ final class Link {
 
   /** Ends the connection at once. That a client has gone away is its own business. */
   void fail(Throwable cause) {
-    if (!(cause instanceof IOException)) {
-      log.warn("a streaming client is cut off", cause);
+    switch (cause) {
+      case IOException _ -> {}
+      case DecoderException _ ->
+          log.info("streaming client {} is cut off: {}", channel.remoteAddress(), cause.toString());
+      default -> log.warn("a streaming client is cut off", cause);
     }
     close();
   }

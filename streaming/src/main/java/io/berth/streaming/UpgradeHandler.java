@@ -23,6 +23,7 @@ import io.netty.handler.codec.http.HttpServerCodec;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.QueryStringDecoder;
 import io.netty.handler.codec.http.websocketx.WebSocketDecoderConfig;
+import io.netty.handler.codec.http.websocketx.WebSocketFrameAggregator;
 import io.netty.handler.codec.http.websocketx.WebSocketServerHandshaker13;
 import io.netty.handler.codec.http.websocketx.WebSocketServerHandshakerFactory;
 import java.nio.charset.StandardCharsets;
@@ -57,7 +58,7 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
   private static final List<String> FORWARD_SUBPROTOCOLS =
       List.of(TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io");
   // A frame is held as a whole before its first byte goes on.
-  private static final int LONGEST_FRAME = 4 << 20;
+  private static final int LONGEST_FRAME = 1 << 20;
 
   private final StreamingSettings settings;
   private final Tokens<StreamingRequest> tokens;
@@ -90,8 +91,13 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
         http.headers().containsValue(HttpHeaderNames.CONNECTION, HttpHeaderValues.UPGRADE, true);
     if (wanted && upgrade.equalsIgnoreCase(SPDY)) {
       spdy(context, http, request.get());
+    } else if (wanted && HttpHeaderValues.WEBSOCKET.contentEqualsIgnoreCase(upgrade)) {
+      webSocket(context, http, request.get());
     } else {
-      refuse(context, BAD_REQUEST, "ask for an upgrade: Connection: Upgrade with Upgrade: " + SPDY + " or websocket");
+      refuse(
+          context,
+          BAD_REQUEST,
+          "ask for an upgrade: Connection: Upgrade with Upgrade: " + SPDY + " or websocket");
     }
   }
 
@@ -127,7 +133,10 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
     var _ = context.writeAndFlush(response);
     var link = new Link(context.channel(), settings.idleTimeout());
     // Bytes that came with the request are handed on when its codec goes.
-    context.pipeline().addLast(SpdySession.codec(), new SpdySession(link, listener)).remove(this);
+    context
+        .pipeline()
+        .addLast(SpdySession.codec(), new SpdySession(link, spdy(request, chosen.get())))
+        .remove(this);
     context.pipeline().remove(HttpObjectAggregator.class);
     context.pipeline().remove(HttpServerCodec.class);
   }
@@ -140,12 +149,13 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
             ? FORWARD_SUBPROTOCOLS
             : COMMAND_SUBPROTOCOLS;
     // Without any the client means the first form there was: version 1, binary.
-    String chosen =
-        offered.isEmpty() ? "" : offered.stream().filter(known::contains).findFirst().orElse(null);
-    if (chosen == null) {
+    Optional<String> first =
+        offered.isEmpty() ? Optional.of("") : offered.stream().filter(known::contains).findFirst();
+    if (first.isEmpty()) {
       refuse(context, FORBIDDEN, "none of %s is among %s".formatted(offered, known));
       return;
     }
+    String chosen = first.get();
     boolean tunnel = chosen.equals(TUNNEL);
     if (!tunnel
         && request instanceof StreamingRequest.PortForward(PortForwardRequest forward)
@@ -159,8 +169,7 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
             .withUTF8Validator(false)
             .build();
     var handshaker =
-        new WebSocketServerHandshaker13(
-            http.uri(), chosen.isEmpty() ? null : chosen, decoder);
+        new WebSocketServerHandshaker13(http.uri(), chosen.isEmpty() ? null : chosen, decoder);
     if (!"13".equals(http.headers().get(HttpHeaderNames.SEC_WEBSOCKET_VERSION))) {
       var _ =
           WebSocketServerHandshakerFactory.sendUnsupportedVersionResponse(context.channel())
@@ -175,6 +184,9 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
       pipeline.addLast(
           new WebSocketTunnel(), SpdySession.codec(), new SpdySession(link, spdy(request, "")));
     } else {
+      if (form(chosen) == WebSocketChannels.Form.BASE64) {
+        pipeline.addLast(new WebSocketFrameAggregator(LONGEST_FRAME));
+      }
       pipeline.addLast(new WebSocketChannels(link, form(chosen), channels(request, chosen)));
     }
   }

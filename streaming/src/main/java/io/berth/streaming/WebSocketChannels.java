@@ -1,5 +1,6 @@
 package io.berth.streaming;
 
+import com.google.errorprone.annotations.CanIgnoreReturnValue;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
 import io.netty.buffer.Unpooled;
@@ -22,7 +23,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Streams over WebSocket messages, as Kubernetes has them: the first byte of a message is the
- * channel's number. In the base64 form it is a digit, and base64 follows it.
+ * channel's number. In the base64 form it is a digit, and base64 follows it; messages have to come
+ * whole there.
  */
 final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame> {
   /** What is done with the channels. */
@@ -62,7 +64,9 @@ final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame
     return link;
   }
 
-  /** A channel on which the client may send and is sent to. Set its receiver before anything comes. */
+  /**
+   * A channel on which the client may send and is sent to. Set its receiver before anything comes.
+   */
   Stream open(int number) {
     Stream stream = new Stream(number);
     streams.put(number, stream);
@@ -85,19 +89,18 @@ final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame
   @Override
   protected void channelRead0(ChannelHandlerContext ctx, WebSocketFrame frame) {
     switch (frame) {
-      case PingWebSocketFrame ping ->
-          ctx.writeAndFlush(new PongWebSocketFrame(ping.content().retain()), ctx.voidPromise());
+      case PingWebSocketFrame ping -> write(new PongWebSocketFrame(ping.content().retain()));
       case PongWebSocketFrame _ -> {}
       case CloseWebSocketFrame close -> {
         if (!closing) {
           closing = true;
-          ctx.writeAndFlush(close.retainedDuplicate(), ctx.voidPromise());
+          write(close.retainedDuplicate());
         }
         link.close();
       }
       case ContinuationWebSocketFrame more -> {
         if (continued >= 0) {
-          payload(continued, decode(more.content(), false));
+          payload(continued, more.content().retainedSlice());
         }
         if (more.isFinalFragment()) {
           continued = -1;
@@ -124,16 +127,14 @@ final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame
       }
       return;
     }
-    payload(number, decode(content, true));
+    payload(number, decode(content));
   }
 
   /** Owned by the caller. */
-  private ByteBuf decode(ByteBuf content, boolean first) {
+  private ByteBuf decode(ByteBuf content) {
     if (form != Form.BASE64) {
       return content.retainedSlice();
     }
-    // A message that is cut at a multiple of four is base64 in each part, which is how any sane
-    // client cuts it; the channel's digit stands before the first.
     return content.isReadable()
         ? Base64.decode(content, Base64Dialect.STANDARD)
         : Unpooled.EMPTY_BUFFER.slice();
@@ -156,6 +157,12 @@ final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame
     write(channel, Unpooled.EMPTY_BUFFER);
   }
 
+  @CanIgnoreReturnValue
+  private ChannelFuture write(WebSocketFrame frame) {
+    return context().writeAndFlush(frame);
+  }
+
+  @CanIgnoreReturnValue
   private ChannelFuture write(int channel, ByteBuf data) {
     ChannelHandlerContext ctx = context();
     if (form == Form.BASE64) {
@@ -165,10 +172,10 @@ final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame
               : Unpooled.EMPTY_BUFFER;
       data.release();
       ByteBuf digit = ByteBufUtil.writeAscii(ctx.alloc(), String.valueOf(channel));
-      return ctx.writeAndFlush(new TextWebSocketFrame(Unpooled.wrappedBuffer(digit, text)));
+      return write(new TextWebSocketFrame(Unpooled.wrappedBuffer(digit, text)));
     }
     ByteBuf number = ctx.alloc().buffer(1).writeByte(channel);
-    return ctx.writeAndFlush(new BinaryWebSocketFrame(Unpooled.wrappedBuffer(number, data)));
+    return write(new BinaryWebSocketFrame(Unpooled.wrappedBuffer(number, data)));
   }
 
   /** Ends the connection after {@code last}. */
@@ -177,8 +184,7 @@ final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame
       if (!closing) {
         closing = true;
         link.finish(
-            context()
-                .writeAndFlush(new CloseWebSocketFrame(WebSocketCloseStatus.NORMAL_CLOSURE)));
+            context().writeAndFlush(new CloseWebSocketFrame(WebSocketCloseStatus.NORMAL_CLOSURE)));
       }
     });
   }
@@ -198,7 +204,7 @@ final class WebSocketChannels extends SimpleChannelInboundHandler<WebSocketFrame
 
   @Override
   public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-    link.close();
+    link.fail(cause);
   }
 
   /** One channel. It can't be half-closed towards the client: protocols without a sign for it. */

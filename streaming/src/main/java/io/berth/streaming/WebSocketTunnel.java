@@ -19,8 +19,9 @@ final class WebSocketTunnel extends ChannelDuplexHandler {
     switch (frame) {
       case BinaryWebSocketFrame _, ContinuationWebSocketFrame _ ->
           context.fireChannelRead(frame.content());
-      case PingWebSocketFrame _ ->
-          context.writeAndFlush(new PongWebSocketFrame(frame.content()), context.voidPromise());
+      case PingWebSocketFrame _ -> {
+        var _ = context.writeAndFlush(new PongWebSocketFrame(frame.content()));
+      }
       case CloseWebSocketFrame _ -> {
         var _ = context.writeAndFlush(frame);
         var _ = context.close();
@@ -31,6 +32,6 @@ final class WebSocketTunnel extends ChannelDuplexHandler {
 
   @Override
   public void write(ChannelHandlerContext context, Object message, ChannelPromise promise) {
-    context.write(new BinaryWebSocketFrame((ByteBuf) message), promise);
+    var _ = context.write(new BinaryWebSocketFrame((ByteBuf) message), promise);
   }
 }

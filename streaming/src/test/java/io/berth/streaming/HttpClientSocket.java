@@ -1,6 +1,7 @@
 package io.berth.streaming;
 
 import java.io.ByteArrayOutputStream;
+import java.io.Closeable;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -9,7 +10,7 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 
 /** One HTTP/1.1 request over a socket that goes on afterwards. */
-final class HttpClientSocket implements AutoCloseable {
+final class HttpClientSocket implements Closeable {
   private final URI url;
   private final Socket socket;
 

@@ -3,6 +3,7 @@ package io.berth.streaming;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.ByteBufUtil;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.embedded.EmbeddedChannel;
 import io.netty.handler.codec.spdy.DefaultSpdyDataFrame;
@@ -18,10 +19,12 @@ import io.netty.handler.codec.spdy.SpdyStreamStatus;
 import io.netty.handler.codec.spdy.SpdySynReplyFrame;
 import io.netty.handler.codec.spdy.SpdyWindowUpdateFrame;
 import java.io.ByteArrayOutputStream;
+import java.io.Closeable;
 import java.io.IOException;
 import java.net.SocketException;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Locale;
@@ -30,7 +33,9 @@ import java.util.Set;
 
 /** A client over a real socket that sees frames as they are, and reads only when it is told to. */
 final class SpdyClient implements AutoCloseable {
-  final HttpClientSocket http;
+  private final Sink sink;
+  private final Source source;
+  private final Closeable connection;
   final Map<Integer, ByteArrayOutputStream> received = new HashMap<>();
   final Set<Integer> replied = new HashSet<>();
   final Set<Integer> ended = new HashSet<>();
@@ -38,18 +43,46 @@ final class SpdyClient implements AutoCloseable {
   final Set<Integer> pongs = new HashSet<>();
   final Map<Integer, Integer> credit = new HashMap<>();
   private final EmbeddedChannel codec = new EmbeddedChannel(SpdySession.codec());
-  private final byte[] buffer = new byte[64 << 10];
   private int nextId = 1;
   private boolean closed;
 
+  @FunctionalInterface
+  interface Sink {
+    void send(byte[] bytes) throws IOException;
+  }
+
+  @FunctionalInterface
+  interface Source {
+    /** Empty when the connection has ended. */
+    byte[] next() throws IOException;
+  }
+
+  /** Through something that carries bytes in both directions. */
+  SpdyClient(Sink sink, Source source) {
+    this(sink, source, () -> {});
+  }
+
+  private SpdyClient(Sink sink, Source source, Closeable connection) {
+    this.sink = sink;
+    this.source = source;
+    this.connection = connection;
+  }
+
   SpdyClient(String url, String... protocols) throws IOException {
-    http = new HttpClientSocket(URI.create(url));
+    this(new HttpClientSocket(URI.create(url)), protocols);
+  }
+
+  SpdyClient(HttpClientSocket http, String... protocols) throws IOException {
+    byte[] buffer = new byte[64 << 10];
+    this(
+        bytes -> http.out().write(bytes),
+        () -> Arrays.copyOf(buffer, Math.max(0, http.in().read(buffer))),
+        http);
     StringBuilder head = new StringBuilder("Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n");
     for (String protocol : protocols) {
       head.append("X-Stream-Protocol-Version: ").append(protocol).append("\r\n");
     }
-    String answer = http.request("POST", head.toString());
-    assertThat(answer).startsWith("HTTP/1.1 101 ");
+    assertThat(http.request("POST", head.toString())).startsWith("HTTP/1.1 101 ");
   }
 
   /** Opens a stream; its id is returned at once. */
@@ -99,9 +132,8 @@ final class SpdyClient implements AutoCloseable {
   void send(SpdyFrame frame) throws IOException {
     codec.writeOutbound(frame);
     for (ByteBuf bytes; (bytes = codec.readOutbound()) != null; bytes.release()) {
-      bytes.readBytes(http.out(), bytes.readableBytes());
+      sink.send(ByteBufUtil.getBytes(bytes));
     }
-    http.out().flush();
   }
 
   /** Reads what comes next, if anything does before the connection ends. */
@@ -109,12 +141,12 @@ final class SpdyClient implements AutoCloseable {
     if (closed) {
       return false;
     }
-    int count = http.in().read(buffer);
-    if (count < 0) {
+    byte[] bytes = source.next();
+    if (bytes.length == 0) {
       closed = true;
       return false;
     }
-    codec.writeInbound(Unpooled.copiedBuffer(buffer, 0, count));
+    codec.writeInbound(Unpooled.wrappedBuffer(bytes));
     for (Object frame; (frame = codec.readInbound()) != null; ) {
       switch (frame) {
         case SpdyDataFrame data -> {
@@ -174,6 +206,6 @@ final class SpdyClient implements AutoCloseable {
   @Override
   public void close() throws IOException {
     codec.finishAndReleaseAll();
-    http.close();
+    connection.close();
   }
 }

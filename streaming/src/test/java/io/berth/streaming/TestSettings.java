@@ -14,12 +14,23 @@ final class TestSettings {
   }
 
   static StreamingSettings with(Duration idleTimeout, Duration creationTimeout) {
-    return new StreamingSettings(
+    return settings(
         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
         Optional.empty(),
         idleTimeout,
-        creationTimeout,
-        Duration.ofMinutes(1),
-        1000);
+        creationTimeout);
+  }
+
+  static StreamingSettings at(InetSocketAddress address, Optional<StreamingSettings.TlsFiles> tls) {
+    return settings(address, tls, Duration.ofHours(4), Duration.ofSeconds(30));
+  }
+
+  private static StreamingSettings settings(
+      InetSocketAddress address,
+      Optional<StreamingSettings.TlsFiles> tls,
+      Duration idleTimeout,
+      Duration creationTimeout) {
+    return new StreamingSettings(
+        address, tls, idleTimeout, creationTimeout, Duration.ofMinutes(1), 1000);
   }
 }
