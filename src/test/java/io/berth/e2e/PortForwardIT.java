@@ -185,7 +185,7 @@ class PortForwardIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void crictlForwardsALargePageWhole(String transport) throws Exception {
     PodSandboxConfig.Builder pod = Requests.pod(daemon, "web-" + transport);
     String podId = crictl.runPod(pod);
@@ -221,7 +221,7 @@ class PortForwardIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void ofFiftyConnectionsOneIsResetAndTheOthersFinish(String transport) throws Exception {
     int many = 50;
     int unlucky = 17;
@@ -286,7 +286,7 @@ class PortForwardIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void theClientIsToldWhatCannotBeReached(String transport) throws Exception {
     String podId = crictl.runPod(Requests.pod(daemon, "closed-" + transport));
     try (var forward = kubernetesClient(transport, podId)) {
@@ -318,7 +318,7 @@ class PortForwardIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void anIdleSessionEndsAlthoughTheClientPings(String transport) throws Exception {
     // Kubernetes' client pings every five seconds.
     try (var impatient =
