@@ -62,6 +62,28 @@ final class Crictl {
   }
 
   /**
+   * By a runtime handler.
+   *
+   * @return the pod's id
+   */
+  String runPod(PodSandboxConfig.Builder pod, String handler) throws InterruptedException {
+    return run("runp", "--runtime", handler, file(pod).toString());
+  }
+
+  /** Of a pod that is refused. */
+  Subprocess.Result attemptPod(PodSandboxConfig.Builder pod, String handler)
+      throws InterruptedException {
+    return attempt("runp", "--runtime", handler, file(pod).toString());
+  }
+
+  /** Of a container that is refused. */
+  Subprocess.Result attemptCreate(
+      String podId, ContainerConfig.Builder container, PodSandboxConfig.Builder pod)
+      throws InterruptedException {
+    return attempt("create", podId, file(container).toString(), file(pod).toString());
+  }
+
+  /**
    * @return the container's id
    */
   String create(String podId, ContainerConfig.Builder container, PodSandboxConfig.Builder pod)

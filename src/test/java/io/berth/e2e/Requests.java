@@ -19,6 +19,12 @@ final class Requests {
   /** Of the fixture images; found by the mirrors of {@link BerthDaemon}. */
   static final String BUSYBOX = "registry.k8s.io/e2e-test-images/busybox:1.29-2";
 
+  /** As {@link #BUSYBOX}; it declares /data, with content, and /fresh as volumes. */
+  static final String VOLUMES = "registry.k8s.io/berth/volumes:1";
+
+  /** As {@link #BUSYBOX}, but /etc is a link to a folder that isn't there. */
+  static final String LINKED_ETC = "registry.k8s.io/berth/linked-etc:1";
+
   /** Ignores no signal, so that it ends at once when asked to. */
   static final List<String> SLEEP = List.of("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait");
 

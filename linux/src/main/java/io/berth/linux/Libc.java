@@ -37,6 +37,7 @@ final class Libc {
   static final int F_DUPFD_CLOEXEC = 1030;
 
   // Numbers of the generic table (kernel 5.1 and later number new calls alike everywhere).
+  static final long SYS_OPEN_TREE = 428;
   static final long SYS_MOVE_MOUNT = 429;
   static final long SYS_FSOPEN = 430;
   static final long SYS_FSCONFIG = 431;
@@ -44,6 +45,7 @@ final class Libc {
   static final long SYS_PIDFD_SEND_SIGNAL = 424;
   static final long SYS_PIDFD_OPEN = 434;
   static final long SYS_OPENAT2 = 437;
+  static final long SYS_MOUNT_SETATTR = 442;
 
   static {
     Native.register(Libc.class, "c");

@@ -22,6 +22,7 @@ public final class Mounts {
   private static final long MS_BIND = 4096;
   private static final long MS_REC = 16384;
   private static final long MS_PRIVATE = 1 << 18;
+  private static final long MS_SLAVE = 1 << 19;
   private static final int MNT_DETACH = 2;
   private static final int UMOUNT_NOFOLLOW = 8;
   private static final int FSCONFIG_SET_FLAG = 0;
@@ -29,6 +30,12 @@ public final class Mounts {
   private static final int FSCONFIG_CMD_CREATE = 6;
   private static final int MOVE_MOUNT_F_EMPTY_PATH = 4;
   private static final int CLONE_FS = 0x200;
+  private static final int CLONE_NEWNS = 0x20000;
+  private static final int OPEN_TREE_CLONE = 1;
+  private static final int AT_RECURSIVE = 0x8000;
+  private static final long MOUNT_ATTR_RDONLY = 1;
+  private static final long MOUNT_ATTR_IDMAP = 0x100000;
+  private static final int MOUNT_ATTR_SIZE = 32;
 
   private Mounts() {}
 
@@ -50,6 +57,158 @@ public final class Mounts {
     } catch (ErrnoException e) {
       detach(target);
       throw e;
+    }
+  }
+
+  /**
+   * Binds with everything mounted beneath, all of it changed before anyone can see it. Nothing
+   * mounted in it later gets to the source. Kernel 5.12, mount_setattr(2).
+   *
+   * @param receiving whether what is mounted beneath the source later appears here too, with
+   *     neither of the changes
+   * @param readOnly the mounts beneath too, which a read-only bind leaves writable
+   * @param ids whose files shall belong to the users of that namespace; absent: as they are
+   * @throws ErrnoException EINVAL when a file system can't map ids, ENOSYS from an older kernel
+   */
+  public static void bindChanged(
+      Path source, Path target, boolean receiving, boolean readOnly, @Nullable UserNamespace ids) {
+    String operation =
+        "bind "
+            + source
+            + (readOnly ? " recursively read-only" : "")
+            + (ids == null ? "" : " with mapped ids")
+            + " on "
+            + target;
+    try (Fd tree = cloneTree(source, AT_RECURSIVE, operation)) {
+      change(
+          tree,
+          AT_RECURSIVE,
+          readOnly ? MOUNT_ATTR_RDONLY : 0,
+          receiving ? MS_SLAVE : MS_PRIVATE,
+          ids,
+          operation);
+      attach(tree, target, operation);
+    }
+  }
+
+  /**
+   * Whether the kernel has mount_setattr(2), and with it mounts that are read-only to the leaves.
+   */
+  public static boolean canChange() {
+    // A size that no version has: EINVAL, or ENOSYS without the call.
+    long result = Libc.syscall(Libc.SYS_MOUNT_SETATTR, -1, 0, 0, 0, 1);
+    return result >= 0 || Native.getLastError() != Errno.ENOSYS;
+  }
+
+  private static Fd cloneTree(Path source, int flags, String operation) {
+    try (Memory path = text(source.toString())) {
+      return new Fd(
+          (int)
+              Libc.check(
+                  Libc.syscall(
+                      Libc.SYS_OPEN_TREE,
+                      Libc.AT_FDCWD,
+                      address(path),
+                      OPEN_TREE_CLONE | Libc.O_CLOEXEC | flags,
+                      0,
+                      0),
+                  operation));
+    }
+  }
+
+  /** Struct mount_attr: what to set, what to clear, the propagation, the user namespace. */
+  private static void change(
+      Fd tree,
+      int flags,
+      long attributes,
+      long propagation,
+      @Nullable UserNamespace ids,
+      String operation) {
+    try (Fd namespace = ids == null ? null : Fd.openRead(ids.pin());
+        Memory attr = new Memory(MOUNT_ATTR_SIZE);
+        Memory empty = text("")) {
+      attr.clear();
+      attr.setLong(0, attributes | (namespace == null ? 0 : MOUNT_ATTR_IDMAP));
+      attr.setLong(16, propagation);
+      attr.setLong(24, namespace == null ? 0 : namespace.number());
+      Libc.check(
+          Libc.syscall(
+              Libc.SYS_MOUNT_SETATTR,
+              tree.number(),
+              address(empty),
+              Libc.AT_EMPTY_PATH | flags,
+              address(attr),
+              MOUNT_ATTR_SIZE),
+          operation);
+    }
+  }
+
+  private static void attach(Fd mount, Path target, String operation) {
+    try (Memory empty = text("");
+        Memory at = text(target.toString())) {
+      Libc.check(
+          Libc.syscall(
+              Libc.SYS_MOVE_MOUNT,
+              mount.number(),
+              address(empty),
+              Libc.AT_FDCWD,
+              address(at),
+              MOVE_MOUNT_F_EMPTY_PATH),
+          operation);
+    }
+  }
+
+  /**
+   * A writable overlay whose layers belong to the users of a user namespace (kernel 5.19). What is
+   * written goes to {@code upper} with the ids of the machine.
+   *
+   * @param lowers the layers, uppermost first; at least one
+   */
+  public static void overlayMapped(
+      Path target, List<Path> lowers, Path upper, Path work, UserNamespace ids) {
+    mapped(target, lowers, ids, (at, layers) -> overlay(at, layers, upper, work));
+  }
+
+  /** As {@link #overlayReadOnly} of two layers at least, with the ids of a user namespace. */
+  public static void overlayMappedReadOnly(Path target, List<Path> lowers, UserNamespace ids) {
+    mapped(target, lowers, ids, (at, layers) -> overlayReadOnly(at, layers));
+  }
+
+  private interface OverLayers {
+    void mount(Path target, List<Path> layers);
+  }
+
+  /**
+   * Overlayfs takes layers by their paths, so each has to be mounted, mapped, while the overlay is
+   * made. A thread does that in a mount namespace of its own, which is gone with the thread, and
+   * hands out the overlay: nothing is left behind even by a daemon that dies half way.
+   */
+  private static void mapped(
+      Path target, List<Path> lowers, UserNamespace ids, OverLayers overlay) {
+    String operation = "mount " + lowers.size() + " layers with mapped ids on " + target;
+    Fd made =
+        Namespaces.onOwnThread(
+            "overlay",
+            () -> {
+              Libc.check(Libc.unshare(CLONE_NEWNS), "make a mount namespace");
+              mount(null, Path.of("/"), null, MS_PRIVATE | MS_REC, null);
+              mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, "mode=700");
+              List<Path> layers = new ArrayList<>();
+              for (Path lower : lowers) {
+                Path layer =
+                    Files.createDirectory(target.resolve(Integer.toString(layers.size(), 36)));
+                try (Fd tree = cloneTree(lower, 0, operation)) {
+                  change(tree, 0, 0, MS_PRIVATE, ids, operation);
+                  attach(tree, layer, operation);
+                }
+                layers.add(layer);
+              }
+              Path root = Files.createDirectory(target.resolve("root"));
+              overlay.mount(root, layers);
+              return cloneTree(root, 0, operation);
+            });
+    try (made) {
+      attach(made, target, operation);
     }
   }
 
@@ -178,23 +337,13 @@ public final class Mounts {
       }
       fsConfig(context, FSCONFIG_CMD_CREATE, null, null, operation);
       try (Fd mount =
-              new Fd(
-                  (int)
-                      Libc.check(
-                          Libc.syscall(
-                              Libc.SYS_FSMOUNT, context.number(), 1 /* FSMOUNT_CLOEXEC */, 0, 0, 0),
-                          operation));
-          Memory empty = text("");
-          Memory at = text(target.toString())) {
-        Libc.check(
-            Libc.syscall(
-                Libc.SYS_MOVE_MOUNT,
-                mount.number(),
-                address(empty),
-                Libc.AT_FDCWD,
-                address(at),
-                MOVE_MOUNT_F_EMPTY_PATH),
-            operation);
+          new Fd(
+              (int)
+                  Libc.check(
+                      Libc.syscall(
+                          Libc.SYS_FSMOUNT, context.number(), 1 /* FSMOUNT_CLOEXEC */, 0, 0, 0),
+                      operation))) {
+        attach(mount, target, operation);
       }
     }
   }

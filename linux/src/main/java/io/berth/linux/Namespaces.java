@@ -6,6 +6,8 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -24,6 +26,9 @@ public final class Namespaces {
   private static final long SIOCGIFFLAGS = 0x8913;
   private static final long SIOCSIFFLAGS = 0x8914;
   private static final int IFF_UP = 1;
+  private static final int SIGKILL = 9;
+
+  private static final Path UNSHARE = Path.of("/usr/bin/unshare");
 
   /** The kinds that a pod shares and that need no process to exist. */
   public enum Kind {
@@ -72,26 +77,107 @@ public final class Namespaces {
             flags |= kind.flag;
           }
           Libc.check(Libc.unshare(flags), "make namespaces " + kinds);
-          boolean done = false;
-          try {
-            for (Kind kind : kinds) {
-              Path pin = pinFolder.resolve(kind.file());
-              if (!Files.exists(pin)) {
-                Files.createFile(pin);
-              }
-              Mounts.bind(Path.of("/proc/thread-self/ns", kind.file()), pin);
-            }
-            setup.run();
-            done = true;
-          } finally {
-            if (!done) {
-              for (Kind kind : kinds) {
-                unpin(pinFolder.resolve(kind.file()));
-              }
-            }
-          }
+          pinAll(pins(kinds, pinFolder), Path.of("/proc/thread-self/ns"), setup);
           return null;
         });
+  }
+
+  /**
+   * As {@link #create}, with a user namespace more, which comes first and owns the others: whoever
+   * is root in it may then do in them what root may. A process with several threads can't make one
+   * (unshare(2), EINVAL), so a helper does and waits until its namespaces are pinned.
+   *
+   * @param kinds may be empty
+   * @param user to be pinned at {@code user.pin()}, whose name is {@code user}
+   * @throws ErrnoException naming the step that the kernel refused
+   * @throws UncheckedIOException when the helper can't make them
+   */
+  @SuppressWarnings("try") // the helper goes on until nobody holds the other end of its pipe
+  public static void createOwned(
+      Set<Kind> kinds, UserNamespace user, Path pinFolder, InNamespace setup)
+      throws InterruptedException {
+    List<String> argv = new ArrayList<>(List.of(UNSHARE.toString(), "--user"));
+    kinds.forEach(kind -> argv.add("--" + kind.file()));
+    argv.addAll(List.of("sh", "-c", "echo made >&3; read -r _ <&4"));
+    Fd[] hold = Fd.pipe();
+    try (MessagePipe made = MessagePipe.open();
+        Fd release = hold[0];
+        Fd keep = hold[1]) {
+      Subprocess helper =
+          Subprocess.command(argv).pass(made.writeEnd(), 3).pass(release, 4).start();
+      try {
+        made.handOver();
+        if (made.await() == null) {
+          String said = helper.await().err();
+          throw new UncheckedIOException(
+              "make a user namespace with "
+                  + UNSHARE
+                  + ": "
+                  + said.strip()
+                  + "; check /proc/sys/user/max_user_namespaces",
+              new IOException(said));
+        }
+        Path process = Path.of("/proc", Integer.toString(helper.pid()));
+        writeMap(process.resolve("uid_map"), user.uids());
+        writeMap(process.resolve("gid_map"), user.gids());
+        List<Path> pins = new ArrayList<>(List.of(user.pin()));
+        pins.addAll(pins(kinds, pinFolder));
+        onOwnThread(
+            "namespaces",
+            () -> {
+              pinAll(
+                  pins,
+                  process.resolve("ns"),
+                  () -> {
+                    pins(kinds, pinFolder).forEach(Namespaces::enter);
+                    setup.run();
+                  });
+              return null;
+            });
+      } finally {
+        helper.kill(SIGKILL);
+        var _ = helper.onExit(); // reaped by the event loop
+      }
+    }
+  }
+
+  private static void writeMap(Path file, List<UserNamespace.Range> ranges) {
+    try {
+      // One write(2): the kernel takes a map whole, and once.
+      Files.writeString(file, UserNamespace.map(ranges), StandardOpenOption.WRITE);
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          "map ids " + ranges + " in " + file.getFileName() + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static List<Path> pins(Set<Kind> kinds, Path pinFolder) {
+    return kinds.stream().map(kind -> pinFolder.resolve(kind.file())).toList();
+  }
+
+  /** Every pin has the name that its namespace has in {@code from}, a /proc/PID/ns. */
+  private static void pinAll(List<Path> pins, Path from, InNamespace setup) throws Exception {
+    boolean done = false;
+    try {
+      for (Path pin : pins) {
+        if (!Files.exists(pin)) {
+          Files.createFile(pin);
+        }
+        Mounts.bind(from.resolve(pin.getFileName()), pin);
+      }
+      setup.run();
+      done = true;
+    } finally {
+      if (!done) {
+        pins.forEach(Namespaces::unpin);
+      }
+    }
+  }
+
+  private static void enter(Path pin) {
+    try (Fd fd = Fd.openRead(pin)) {
+      Libc.check(Libc.setns(fd.number(), 0), "enter namespace " + pin);
+    }
   }
 
   /**
@@ -117,9 +203,7 @@ public final class Namespaces {
     return onOwnThread(
         "inside " + pin.getFileName(),
         () -> {
-          try (Fd fd = Fd.openRead(pin)) {
-            Libc.check(Libc.setns(fd.number(), 0), "enter namespace " + pin);
-          }
+          enter(pin);
           return body.call();
         });
   }
@@ -136,7 +220,7 @@ public final class Namespaces {
         "visit networks",
         () -> {
           for (int i = 0; i < networkPins.size(); i++) {
-            if (enter(networkPins.get(i))) {
+            if (enterNetwork(networkPins.get(i))) {
               visit.accept(i);
             }
           }
@@ -144,7 +228,7 @@ public final class Namespaces {
         });
   }
 
-  private static boolean enter(Path pin) {
+  private static boolean enterNetwork(Path pin) {
     int number = Libc.open(Libc.path(pin), Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
     if (number < 0 && Native.getLastError() == Errno.ENOENT) {
       return false; // the pod has ended meanwhile

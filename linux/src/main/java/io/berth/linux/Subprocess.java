@@ -245,7 +245,14 @@ public final class Subprocess {
 
     @MustBeClosed
     private Fd input() {
-      return input.length == 0 ? Fd.openRead(Path.of("/dev/null")) : inMemory(input);
+      if (input.length > 0) {
+        return inMemory(input);
+      }
+      // Not /dev/null: crun before 1.24 makes the user of an executed command the owner of its
+      // stdin, and so of the machine's /dev/null.
+      Fd[] ended = Fd.pipe();
+      ended[1].close();
+      return ended[0];
     }
 
     private int spawn(Fd stdin, Fd stdout, Fd stderr, List<Fd> moved) {

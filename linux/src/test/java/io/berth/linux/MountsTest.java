@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -211,5 +212,75 @@ class MountsTest {
                 + " on "
                 + target
                 + ": no such file or directory (ENOENT)");
+  }
+
+  private UserNamespace mapped() throws Exception {
+    UserNamespace ids =
+        new UserNamespace(
+            folder.resolve("user"),
+            List.of(new UserNamespace.Range(0, 100_000, 65536)),
+            List.of(new UserNamespace.Range(0, 200_000, 65536)));
+    Namespaces.createOwned(Set.of(), ids, folder, () -> {});
+    return ids;
+  }
+
+  @Test
+  void recursivelyReadOnlyBindCoversTheMountsBeneath() throws Exception {
+    Path source = folder.resolve("source");
+    Mounts.tmpfs(Files.createDirectories(source.resolve("below")), "mode=0755", false);
+
+    Mounts.bindChanged(source, target, false, true, null);
+
+    assertThatThrownBy(() -> Files.createFile(target.resolve("file")))
+        .hasMessageContaining("Read-only");
+    assertThatThrownBy(() -> Files.createFile(target.resolve("below/file")))
+        .hasMessageContaining("Read-only");
+    Files.createFile(source.resolve("below/file")); // the source stays as it was
+  }
+
+  @Test
+  void bindWithMappedIdsShowsTheOwnersOfTheUserNamespace() throws Exception {
+    Path source = Files.createDirectory(folder.resolve("source"));
+    Files.createFile(source.resolve("file"));
+
+    Mounts.bindChanged(source, target, false, false, mapped());
+
+    assertThat(Files.getAttribute(target.resolve("file"), "unix:uid")).isEqualTo(100_000);
+    assertThat(Files.getAttribute(target.resolve("file"), "unix:gid")).isEqualTo(200_000);
+    assertThat(Files.getAttribute(source.resolve("file"), "unix:uid")).isEqualTo(0);
+  }
+
+  @Test
+  void overlayWithMappedIdsLeavesItsLayersAndNothingElseBehind() throws Exception {
+    Path low = Files.createDirectory(folder.resolve("low"));
+    Path high = Files.createDirectory(folder.resolve("high"));
+    Path upper = Files.createDirectory(folder.resolve("upper"));
+    Path work = Files.createDirectory(folder.resolve("work"));
+    Files.writeString(low.resolve("file"), "low");
+    Files.writeString(high.resolve("other"), "high");
+    int mounts = Mounts.table().size();
+
+    Mounts.overlayMapped(target, List.of(high, low), upper, work, mapped());
+
+    assertThat(Mounts.table()).as("the overlay and the pin").hasSize(mounts + 2);
+    assertThat(Files.getAttribute(target.resolve("file"), "unix:uid")).isEqualTo(100_000);
+    assertThat(Files.getAttribute(target.resolve("other"), "unix:gid")).isEqualTo(200_000);
+    Files.writeString(target.resolve("file"), "changed");
+    assertThat(Files.getAttribute(upper.resolve("file"), "unix:uid")).isEqualTo(100_000);
+    assertThat(low.resolve("file")).hasContent("low");
+  }
+
+  @Test
+  void fileSystemThatCannotMapIdsIsRefusedAndLeavesNothingBehind() throws Exception {
+    UserNamespace ids = mapped();
+    int mounts = Mounts.table().size();
+
+    assertThat(Mounts.canChange()).isTrue();
+    assertThatThrownBy(() -> Mounts.bindChanged(Path.of("/proc"), target, false, false, ids))
+        .hasMessageContaining("EINVAL");
+    assertThatThrownBy(
+            () -> Mounts.overlayMappedReadOnly(target, List.of(Path.of("/proc"), folder), ids))
+        .hasMessageContaining("EINVAL");
+    assertThat(Mounts.table()).hasSize(mounts);
   }
 }

@@ -33,6 +33,7 @@ class NamespacesTest {
     for (Namespaces.Kind kind : ALL) {
       Namespaces.unpin(folder.resolve(kind.file()));
     }
+    Namespaces.unpin(folder.resolve("user"));
   }
 
   private static String own(String kind) throws IOException {
@@ -171,5 +172,69 @@ class NamespacesTest {
     try (var entries = Files.list(Path.of("/proc/self/fd"))) {
       return entries.count();
     }
+  }
+
+  @Test
+  void userNamespaceOwnsTheOthersAndMapsItsIds() throws Exception {
+    UserNamespace user = user(100_000, 200_000);
+    Namespaces.createOwned(
+        ALL,
+        user,
+        folder,
+        () -> {
+          Namespaces.setHostname("berth-test");
+          Namespaces.raiseLoopback();
+          Files.writeString(Path.of("/proc/sys/net/ipv4/ip_unprivileged_port_start"), "7");
+        });
+
+    assertThat(Namespaces.isPinned(user.pin())).isTrue();
+    // Root of the user namespace may change what it owns.
+    assertThat(
+            enter(
+                    "cat /proc/self/uid_map /proc/self/gid_map; hostname changed; hostname;"
+                        + " cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ip link set lo down")
+                .split("\\s+"))
+        .containsSequence("0", "100000", "65536", "0", "200000", "65536", "changed", "7");
+    assertThat(user.uid(33)).isEqualTo(100_033);
+    assertThat(user.gid(33)).isEqualTo(200_033);
+    assertThat(user.uid(70_000)).as("not mapped").isEqualTo(65534);
+  }
+
+  @Test
+  void failedSetupInAUserNamespaceLeavesNothingPinned() {
+    UserNamespace user = user(100_000, 100_000);
+    assertThatThrownBy(() ->
+            Namespaces.createOwned(
+                ALL,
+                user,
+                folder,
+                () -> {
+                  throw new IOException("no");
+                }))
+        .hasMessageContaining("no");
+    assertThat(Namespaces.isPinned(user.pin())).isFalse();
+    assertThat(Namespaces.isPinned(folder.resolve("net"))).isFalse();
+  }
+
+  private UserNamespace user(long uids, long gids) {
+    return new UserNamespace(
+        folder.resolve("user"),
+        List.of(new UserNamespace.Range(0, uids, 65536)),
+        List.of(new UserNamespace.Range(0, gids, 65536)));
+  }
+
+  private String enter(String script) throws InterruptedException {
+    Subprocess.Result result =
+        Subprocess.command(
+                "/usr/bin/nsenter",
+                "--user=" + folder.resolve("user"),
+                "--net=" + folder.resolve("net"),
+                "--uts=" + folder.resolve("uts"),
+                "sh",
+                "-ec",
+                script)
+            .run();
+    assertThat(result.ok()).as(result.err()).isTrue();
+    return result.out();
   }
 }

@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param monitor its conmon
  * @param exit how it ended
  * @param update what became of its limits since it was made
+ * @param volumeImages ids of the images that it has as volumes, by the names of the request
  */
 public record Container(
     ContainerId id,
@@ -49,7 +50,13 @@ public record Container(
     @Nullable ProcessRef init,
     @Nullable ProcessRef monitor,
     @Nullable Exit exit,
-    @Nullable Update update) {
+    @Nullable Update update,
+    Map<String, String> volumeImages) {
+
+  @SuppressWarnings("ConstantValue") // records of versions before lack it
+  public Container {
+    volumeImages = volumeImages == null ? Map.of() : Map.copyOf(volumeImages);
+  }
 
   /** The user that the program runs as, resolved in the image. */
   public record User(long uid, long gid, List<Long> groups) {}
@@ -107,7 +114,8 @@ public record Container(
         init,
         monitor,
         exit,
-        newUpdate);
+        newUpdate,
+        volumeImages);
   }
 
   Container withState(ContainerState next) {
@@ -131,10 +139,11 @@ public record Container(
         init,
         monitor,
         exit,
-        update);
+        update,
+        volumeImages);
   }
 
-  Container withUser(User effective) {
+  Container resolved(User effective, Map<String, String> volumes) {
     return new Container(
         id,
         sandboxId,
@@ -155,7 +164,8 @@ public record Container(
         init,
         monitor,
         exit,
-        update);
+        update,
+        volumes);
   }
 
   Container created(ProcessRef newInit, @Nullable ProcessRef newMonitor) {
@@ -179,7 +189,8 @@ public record Container(
         newInit,
         newMonitor,
         exit,
-        update);
+        update,
+        volumeImages);
   }
 
   Container started(long at) {
@@ -203,7 +214,8 @@ public record Container(
         init,
         monitor,
         exit,
-        update);
+        update,
+        volumeImages);
   }
 
   /**
@@ -233,7 +245,8 @@ public record Container(
         init,
         monitor,
         ordered,
-        update);
+        update,
+        volumeImages);
   }
 
   ContainerName name() {

@@ -11,10 +11,12 @@ import io.berth.linux.Rollback;
 import io.berth.linux.RootedTree;
 import io.berth.linux.SharedOperations;
 import io.berth.linux.Stages;
+import io.berth.linux.UserNamespace;
 import io.berth.oci.Json;
 import io.berth.oci.RuntimeSpec;
 import io.berth.runtime.ContainerException.Reason;
 import io.berth.sandbox.Sandbox;
+import io.berth.sandbox.SandboxLayout;
 import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxState;
 import io.berth.sandbox.SandboxStore;
@@ -40,6 +42,7 @@ public final class ContainerCreator {
   private final ImageStore images;
   private final ImageTrust trust;
   private final Snapshotter snapshotter;
+  private final ImageVolumes imageVolumes;
   private final RuntimeHandlers handlers;
   private final Conmon conmon;
   private final SpecBuilder specs;
@@ -59,6 +62,7 @@ public final class ContainerCreator {
       ImageStore images,
       ImageTrust trust,
       Snapshotter snapshotter,
+      ImageVolumes imageVolumes,
       RuntimeHandlers handlers,
       Conmon conmon,
       SpecBuilder specs,
@@ -75,6 +79,7 @@ public final class ContainerCreator {
     this.images = images;
     this.trust = trust;
     this.snapshotter = snapshotter;
+    this.imageVolumes = imageVolumes;
     this.handlers = handlers;
     this.conmon = conmon;
     this.specs = specs;
@@ -158,10 +163,9 @@ public final class ContainerCreator {
       rollback.add(
           debt(container),
           () -> teardown.takeDownHalfMade(id, container.handler(), container.cgroup()));
-      Stages.run("snapshot", () -> mountRootfs(id, image));
-      Container resolved =
-          Stages.time(
-              "spec", () -> writeSpec(container, sandbox, image, features, runtime.policy()));
+      Stages.run(
+          "snapshot", () -> mountRootfs(id, image, sandboxManager.layout().paths(sandbox).user()));
+      Container resolved = timedSpec(container, sandbox, image, runtime, features);
 
       Path logPath = Path.of(container.logPath());
       if (!container.logPath().isEmpty()) {
@@ -264,7 +268,8 @@ public final class ContainerCreator {
         null,
         null,
         null,
-        null);
+        null,
+        Map.of());
   }
 
   private static String logPath(Sandbox sandbox, ContainerConfig config) {
@@ -282,10 +287,33 @@ public final class ContainerCreator {
     return ofImage.isEmpty() ? "SIGTERM" : Signals.canonical(ofImage);
   }
 
-  private void mountRootfs(ContainerId id, Image image) {
+  private void mountRootfs(ContainerId id, Image image, @Nullable UserNamespace users)
+      throws IOException {
     Path _ = PrivateFolder.make(layout.rootfs(id));
+    if (users != null) {
+      layout.letIn(id, users);
+    }
     snapshotter.prepare(id.value(), image.layers());
-    snapshotter.mount(id.value(), layout.rootfs(id));
+    snapshotter.mount(id.value(), layout.rootfs(id), users);
+  }
+
+  /** Two kinds of exceptions come out of it, and a stage lets but one through. */
+  private Container timedSpec(
+      Container container,
+      Sandbox sandbox,
+      Image image,
+      OciRuntime runtime,
+      RuntimeFeatures features)
+      throws InterruptedException {
+    return Stages.<Container, InterruptedException>time(
+        "spec",
+        () -> {
+          try {
+            return writeSpec(container, sandbox, image, features, runtime.policy());
+          } catch (IOException e) {
+            throw new UncheckedIOException(e.getMessage(), e);
+          }
+        });
   }
 
   private Container writeSpec(
@@ -294,8 +322,11 @@ public final class ContainerCreator {
       Image image,
       RuntimeFeatures features,
       HandlerPolicy policy)
-      throws IOException {
+      throws IOException, InterruptedException {
     ContainerId id = container.id();
+    SandboxLayout.Paths paths = sandboxManager.layout().paths(sandbox);
+    var volumes =
+        new ContainerVolumes(layout, container, sandbox, paths.user(), imageVolumes, snapshotter);
     ImageUser.Resolved user;
     try (RootedTree tree = RootedTree.open(layout.rootfs(id))) {
       user = ImageUser.resolve(tree, container.config().security(), image.config().config().user());
@@ -306,7 +337,7 @@ public final class ContainerCreator {
                 id,
                 container.config(),
                 sandbox,
-                sandboxManager.layout().paths(sandbox),
+                paths,
                 image.config(),
                 layout.rootfs(id),
                 user,
@@ -314,28 +345,10 @@ public final class ContainerCreator {
                 host,
                 features,
                 policy,
-                targetPidNamespace(container)));
+                PidTarget.namespace(store, container, "create", Reason.INVALID),
+                volumes));
     Files.write(layout.spec(id), Json.write(spec));
-    return container.withUser(new Container.User(user.uid(), user.gid(), user.additionalGids()));
-  }
-
-  private @Nullable Path targetPidNamespace(Container container) {
-    String target = container.config().security().namespaces().targetId();
-    if (container.config().security().namespaces().pid() != io.berth.sandbox.NamespaceMode.TARGET) {
-      return null;
-    }
-    Container other = store.get(target);
-    if (!other.sandboxId().equals(container.sandboxId())
-        || other.state() != ContainerState.RUNNING
-        || other.init() == null) {
-      throw new ContainerException(
-          Reason.INVALID,
-          "create container "
-              + container.name()
-              + ": its target container "
-              + target
-              + " must be running in the same sandbox");
-    }
-    return Path.of("/proc", Integer.toString(other.init().pid()), "ns", "pid");
+    return container.resolved(
+        new Container.User(user.uid(), user.gid(), user.additionalGids()), volumes.imageIds());
   }
 }

@@ -1,6 +1,11 @@
 package io.berth.runtime;
 
+import io.berth.linux.UserNamespace;
+import io.berth.sandbox.SandboxId;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 
 /**
  * Every path of a container. What the kernel forgets at a boot lies under the state folder, the
@@ -10,8 +15,11 @@ import java.nio.file.Path;
  * stateDir/containers/ID/            the bundle
  *                       config.json
  *                       rootfs       the mounted snapshot
+ *                       mounts/N     what had to be mounted to be a source of its mounts
  *                       pidfile, conmon.pid, attach, ctl, oom
  *                       exec-PID-N.json, exec-PID-N.pid, exec-PID-N.tty
+ * stateDir/image-volumes/POD/IMAGE/  {root,volume.json}, for all containers of a pod
+ * stateDir/user-trial/               for a moment, to try what the kernel can do
  * stateDir/exits/ID                  conmon's word on how it ended
  * stateDir/runtimes/HANDLER/         the OCI runtime's own state
  * rootDir/containers/ID.json
@@ -40,6 +48,41 @@ public final class ContainerLayout {
 
   Path rootfs(ContainerId id) {
     return bundle(id).resolve("rootfs");
+  }
+
+  /**
+   * Lets root of a user namespace pass to its container's root, which it prepares itself; it may
+   * look at nothing on the way, and no other user may pass.
+   */
+  void letIn(ContainerId id, UserNamespace users) throws IOException {
+    Files.setPosixFilePermissions(bundles(), PosixFilePermissions.fromString("rwx--x--x"));
+    Files.setAttribute(bundle(id), "unix:gid", users.gid(0));
+    Files.setPosixFilePermissions(bundle(id), PosixFilePermissions.fromString("rwx--x---"));
+  }
+
+  Path mounts(ContainerId id) {
+    return bundle(id).resolve("mounts");
+  }
+
+  Path imageVolumes() {
+    return stateDir.resolve("image-volumes");
+  }
+
+  Path imageVolumes(SandboxId pod) {
+    return imageVolumes().resolve(pod.value());
+  }
+
+  /**
+   * One image in one pod.
+   *
+   * @param image the digits of its id
+   */
+  Path imageVolume(SandboxId pod, String image) {
+    return imageVolumes(pod).resolve(image);
+  }
+
+  Path userTrial() {
+    return stateDir.resolve("user-trial");
   }
 
   Path spec(ContainerId id) {

@@ -7,6 +7,7 @@ import io.berth.runtime.ContainerException.Reason;
 import io.berth.sandbox.NamespaceMode;
 import io.berth.sandbox.SandboxState;
 import io.berth.sandbox.SandboxStore;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Optional;
@@ -58,6 +59,8 @@ public final class ContainerManager {
   }
 
   private Container startOnce(ContainerId id) throws InterruptedException {
+    Container created = store.byId(id).orElseThrow(() -> gone("start", id));
+    Path _ = PidTarget.namespace(store, created, "start", Reason.WRONG_STATE);
     Container container =
         store.update(
             id,

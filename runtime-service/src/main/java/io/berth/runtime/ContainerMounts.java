@@ -42,11 +42,12 @@ final class ContainerMounts {
     this.mountTable = mountTable;
   }
 
-  static Plan plan(Request request, Supplier<List<MountInfo>> mountTable) {
+  static Plan plan(Request request, Supplier<List<MountInfo>> mountTable)
+      throws InterruptedException {
     return new ContainerMounts(request, mountTable).plan();
   }
 
-  private Plan plan() {
+  private Plan plan() throws InterruptedException {
     List<RuntimeSpec.Mount> asked = new ArrayList<>();
     for (ContainerConfig.Mount mount : request.config().mounts()) {
       asked.add(translate(mount));
@@ -58,6 +59,7 @@ final class ContainerMounts {
         defaults.keySet().removeIf(path -> path.startsWith("/dev/"));
       }
     }
+    defaults.putAll(declared(asked));
     // The sort is stable: what comes twice stays in the request's order, so that the later one
     // wins.
     List<RuntimeSpec.Mount> mounts =
@@ -77,7 +79,7 @@ final class ContainerMounts {
             RuntimeSpec.Mount.of("proc", "proc", "/proc", "nosuid", "noexec", "nodev"),
             RuntimeSpec.Mount.of(
                 "tmpfs", "tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
-            RuntimeSpec.Mount.of("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", sys),
+            sysfs(sys),
             RuntimeSpec.Mount.of(
                 "devpts",
                 "devpts",
@@ -99,29 +101,58 @@ final class ContainerMounts {
     return mounts;
   }
 
+  /** Volumes of the image, but where the request mounts something itself. */
+  private Map<String, RuntimeSpec.Mount> declared(List<RuntimeSpec.Mount> asked)
+      throws InterruptedException {
+    Map<String, RuntimeSpec.Mount> mounts = new LinkedHashMap<>();
+    for (String path : request.image().config().volumes().keySet()) {
+      String target =
+          clean(request, "volume of the image", path.startsWith("/") ? path : "/" + path);
+      if (target.equals("/")) {
+        throw request.invalid("its image declares its root as a volume; correct the image");
+      }
+      if (!mounts.containsKey(target)
+          && asked.stream().noneMatch(mount -> mount.destination().equals(target))) {
+        mounts.put(target, bind(request.volumes().declared(target), target, "rw"));
+      }
+    }
+    return mounts;
+  }
+
+  /** Who doesn't own the network namespace may not mount its sysfs, and gets the machine's. */
+  private RuntimeSpec.Mount sysfs(String access) {
+    var pod = request.sandboxPaths();
+    return pod.user() != null && pod.network() == null
+        ? RuntimeSpec.Mount.of(
+            "bind",
+            request.volumes().readOnly(Path.of("/sys")).toString(),
+            "/sys",
+            "rbind",
+            "rprivate",
+            "nosuid",
+            "noexec",
+            "nodev",
+            "ro")
+        : RuntimeSpec.Mount.of("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", access);
+  }
+
   private static RuntimeSpec.Mount bind(Path source, String target, String access) {
     return RuntimeSpec.Mount.of("bind", source.toString(), target, "rbind", "rprivate", access);
   }
 
-  private RuntimeSpec.Mount translate(ContainerConfig.Mount mount) {
+  private RuntimeSpec.Mount translate(ContainerConfig.Mount mount) throws InterruptedException {
     String target = clean(request, "mount path", mount.containerPath());
     if (target.equals("/")) {
       throw request.invalid("nothing can be mounted over the container's root");
     }
-    if (!mount.image().isEmpty()) {
-      throw request.unsupported(
-          "ImageVolumeMountFailed",
-          "image volumes aren't supported by this version; mount "
-              + mount.image()
-              + " at "
-              + target
-              + " from another kind of volume");
-    }
-    if (!mount.uidMappings().isEmpty() || !mount.gidMappings().isEmpty()) {
-      throw request.unsupported("idmapped mounts aren't supported by this version: " + target);
-    }
     if (mount.selinuxRelabel() && request.host().selinux()) {
       throw request.unsupported("SELinux relabelling isn't supported by this version: " + target);
+    }
+    if (!mount.image().isEmpty()) {
+      List<String> options = new ArrayList<>(List.of("rbind", "rprivate", "ro"));
+      addOptions(mount, target, options);
+      return new RuntimeSpec.Mount(
+          target, "bind", request.volumes().image(mount).toString(), options, null, null);
     }
     if (mount.hostPath().isEmpty()) {
       throw request.invalid("the mount at " + target + " has neither a host path nor an image");
@@ -131,6 +162,14 @@ final class ContainerMounts {
     options.add("rbind");
     options.add(propagation(mount, source));
     options.add(access(mount, target));
+    addOptions(mount, target, options);
+    if (!mount.uidMappings().isEmpty() || !mount.gidMappings().isEmpty()) {
+      source = request.volumes().withMappedIds(source, mount);
+    }
+    return new RuntimeSpec.Mount(target, "bind", source.toString(), options, null, null);
+  }
+
+  private void addOptions(ContainerConfig.Mount mount, String target, List<String> options) {
     for (String option : mount.options()) {
       if (!OPTIONS.contains(option)) {
         throw request.invalid(
@@ -140,7 +179,6 @@ final class ContainerMounts {
         options.add(option);
       }
     }
-    return new RuntimeSpec.Mount(target, "bind", source.toString(), options, null, null);
   }
 
   /**
@@ -195,6 +233,12 @@ final class ContainerMounts {
         yield "rslave";
       }
       case BIDIRECTIONAL -> {
+        if (request.sandboxPaths().user() != null) {
+          throw request.invalid(
+              "what is mounted in a user namespace never gets out, so "
+                  + source
+                  + " can't be mounted bidirectionally; set hostUsers: true");
+        }
         MountInfo holding = holding(source);
         if (holding == null || !holding.isShared()) {
           throw refusePropagation(source, holding, "shared");

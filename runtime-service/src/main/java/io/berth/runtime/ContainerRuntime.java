@@ -21,6 +21,7 @@ import java.nio.file.Path;
 /** The module put together: what the daemon makes once and serves. */
 public final class ContainerRuntime implements AutoCloseable {
   private final ExitWatch exits;
+  private final ImageVolumes imageVolumes;
   private final ContainerRecovery recovery;
   private final ContainerStore containers;
   private final UsageReports usage;
@@ -66,7 +67,11 @@ public final class ContainerRuntime implements AutoCloseable {
     debts.register("log", ContainerRuntime::deleteLog);
 
     PodEvents events = new PodEvents(sandboxes, store);
-    exits = new ExitWatch(layout, store, new OomKills(layout, cgroups));
+    exits = new ExitWatch(layout, store, new OomKills(layout, cgroups), teardown);
+    imageVolumes = new ImageVolumes(layout, images, snapshotter, sandboxes, debts);
+    debts.register(ImageVolumes.DEBT, imageVolumes::settle);
+    var users = new UserNamespaceSupport(layout, snapshotter);
+    users.begin();
     ContainerCreator creator =
         new ContainerCreator(
             settings,
@@ -76,6 +81,7 @@ public final class ContainerRuntime implements AutoCloseable {
             images,
             trust,
             snapshotter,
+            imageVolumes,
             handlers,
             conmon,
             new SpecBuilder(specs, new SeccompProfiles(), apparmor, settings.pidsLimit()),
@@ -88,7 +94,8 @@ public final class ContainerRuntime implements AutoCloseable {
     ContainerManager manager =
         new ContainerManager(settings, store, sandboxes, handlers, teardown, exits);
     PodLifecycle pods =
-        new PodLifecycle(sandboxManager, sandboxes, store, manager, handlers, events);
+        new PodLifecycle(
+            sandboxManager, sandboxes, store, manager, handlers, imageVolumes, users, events);
     ContainerUpdater updater =
         new ContainerUpdater(layout, store, handlers, host, new CgroupLimits(cgroups), debts);
     debts.register(ContainerUpdater.DEBT, debt -> updater.undo(new ContainerId(debt.subject())));
@@ -120,6 +127,7 @@ public final class ContainerRuntime implements AutoCloseable {
             networks,
             handlers,
             host,
+            users,
             conmon,
             layout,
             events,
@@ -135,6 +143,7 @@ public final class ContainerRuntime implements AutoCloseable {
    * serving.
    */
   public void recover() throws InterruptedException {
+    imageVolumes.recover();
     recovery.recover();
     logs.start();
   }

@@ -1,6 +1,7 @@
 package io.berth.runtime;
 
 import io.berth.linux.Cgroups;
+import io.berth.linux.Mounts;
 import io.berth.linux.ProcessRef;
 import io.berth.linux.Stages;
 import io.berth.runtime.ContainerException.Reason;
@@ -130,11 +131,23 @@ final class ContainerTeardown {
     Stages.run(
         "snapshot",
         () -> {
+          unmountSources(id);
           snapshotter.unmount(layout.rootfs(id));
           snapshotter.remove(id.value());
         });
     deleteBundle(id);
     delete(layout.exitFile(id));
+  }
+
+  private void unmountSources(ContainerId id) {
+    if (!Files.exists(layout.mounts(id))) {
+      return;
+    }
+    try (DirectoryStream<Path> mounts = Files.newDirectoryStream(layout.mounts(id))) {
+      mounts.forEach(Mounts::detach);
+    } catch (IOException e) {
+      throw new UncheckedIOException("unmount " + layout.mounts(id) + ": " + e.getMessage(), e);
+    }
   }
 
   /** Removes the bundle's folder, in which nothing is mounted any more. */

@@ -3,6 +3,7 @@ package io.berth.runtime;
 import io.berth.linux.FolderWatch;
 import io.berth.linux.PrivateFolder;
 import io.berth.linux.ProcessRef;
+import io.berth.sandbox.NamespaceMode;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -30,15 +31,18 @@ final class ExitWatch implements AutoCloseable {
   private final ContainerLayout layout;
   private final ContainerStore store;
   private final OomKills oomKills;
+  private final ContainerTeardown teardown;
   private final ConcurrentMap<ContainerId, CompletableFuture<Void>> waiters =
       new ConcurrentHashMap<>();
   private final FolderWatch exits;
 
   /** Watches from now on; containers are added with {@link #watch}. */
-  ExitWatch(ContainerLayout layout, ContainerStore store, OomKills oomKills) {
+  ExitWatch(
+      ContainerLayout layout, ContainerStore store, OomKills oomKills, ContainerTeardown teardown) {
     this.layout = layout;
     this.store = store;
     this.oomKills = oomKills;
+    this.teardown = teardown;
     Path _ = PrivateFolder.make(layout.exits());
     this.exits = FolderWatch.start(layout.exits(), this::changed);
   }
@@ -125,12 +129,23 @@ final class ExitWatch implements AutoCloseable {
 
   /** Records the end, once, and lets go who waits for it. */
   private void settle(ContainerId id) {
+    store.byId(id).filter(c -> c.state().live()).ifPresent(this::endOrphans);
     Container ended = store.update(id, c -> c.state().live() ? c.exited(exit(c)) : null);
     if (ended == null || !ended.state().live()) {
       CompletableFuture<Void> waiter = waiters.remove(id);
       if (waiter != null) {
         waiter.complete(null);
       }
+    }
+  }
+
+  /**
+   * The kernel ends what is left in a PID namespace with its first process. One that isn't the
+   * container's own goes on, and so would the container's other processes.
+   */
+  private void endOrphans(Container container) {
+    if (container.config().security().namespaces().pid() != NamespaceMode.CONTAINER) {
+      teardown.killAll(container.cgroup());
     }
   }
 

@@ -35,9 +35,11 @@ final class GrpcAnswers {
   private GrpcAnswers() {}
 
   /** What pods of one handler can have, as far as both its program and the kernel go. */
-  static RuntimeHandlerFeatures features(RuntimeFeatures runtime, HostFeatures host) {
+  static RuntimeHandlerFeatures features(
+      RuntimeFeatures runtime, HostFeatures host, boolean userNamespaces) {
     return RuntimeHandlerFeatures.newBuilder()
         .setRecursiveReadOnlyMounts(runtime.recursiveReadOnly() && host.recursiveReadOnly())
+        .setUserNamespaces(runtime.userNamespaces() && userNamespaces)
         .build();
   }
 
@@ -158,7 +160,7 @@ final class GrpcAnswers {
             .setImageId(container.imageId().toString())
             .putAllLabels(config.labels())
             .putAllAnnotations(config.annotations())
-            .addAllMounts(config.mounts().stream().map(GrpcAnswers::mount).toList())
+            .addAllMounts(config.mounts().stream().map(m -> mount(m, container)).toList())
             .setLogPath(container.logPath())
             .setStopSignal(GrpcRequests.signalOf(container.stopSignal()));
     Container.Exit exit = container.exit();
@@ -210,7 +212,7 @@ final class GrpcAnswers {
     };
   }
 
-  private static Mount mount(ContainerConfig.Mount mount) {
+  private static Mount mount(ContainerConfig.Mount mount, Container container) {
     Mount.Builder answer =
         Mount.newBuilder()
             .setContainerPath(mount.containerPath())
@@ -229,7 +231,10 @@ final class GrpcAnswers {
             .setImageSubPath(mount.imageSubPath())
             .addAllMountOptions(mount.options());
     if (!mount.image().isEmpty()) {
-      answer.setImage(ImageSpec.newBuilder().setImage(mount.image()));
+      answer.setImage(
+          ImageSpec.newBuilder()
+              .setImage(mount.image())
+              .setImageRef(container.volumeImages().getOrDefault(mount.image(), "")));
     }
     return answer.build();
   }

@@ -3,6 +3,7 @@ package io.berth.runtime;
 import io.berth.linux.AtomicFile;
 import io.berth.linux.Cgroups;
 import io.berth.linux.PrivateFolder;
+import io.berth.linux.UserNamespace;
 import io.berth.oci.Json;
 import io.berth.oci.RuntimeSpec;
 import io.berth.oci.RuntimeSpec.ContainerProcess;
@@ -79,12 +80,24 @@ public final class InitContainer implements PodInit {
                         + " set containers.init"));
     try {
       Path root = PrivateFolder.make(layout.rootfs(id));
-      for (String folder : List.of("proc", "dev", "sys")) {
-        Files.createDirectories(root.resolve(folder));
+      UserNamespace users = sandboxLayout.paths(sandbox).user();
+      if (users != null) {
+        layout.letIn(id, users);
       }
       Files.write(root.resolve("init"), new byte[0]);
+      for (String name : List.of("proc", "dev", "sys", "init", "")) {
+        Path path = root.resolve(name);
+        if (!name.equals("init")) {
+          Files.createDirectories(path);
+        }
+        if (users != null) { // whose root makes the devices
+          Files.setAttribute(path, "unix:uid", users.uid(0));
+          Files.setAttribute(path, "unix:gid", users.gid(0));
+        }
+      }
       // Whole or absent after a crash: it is what tells stop() that something may run.
-      AtomicFile.write(layout.spec(id), Json.write(spec(sandbox, id, root, program)));
+      AtomicFile.write(
+          layout.spec(id), Json.write(spec(sandbox, id, root, program, runtime.features())));
       Conmon.Created created =
           conmon.create(id, "init", runtime, new Conmon.Streams("", false, false, false));
       runtime.start(id);
@@ -120,10 +133,12 @@ public final class InitContainer implements PodInit {
   }
 
   /** Enters what the pod has of its own and makes the PID namespace that its containers join. */
-  private RuntimeSpec spec(Sandbox sandbox, ContainerId id, Path root, Path program) {
+  private RuntimeSpec spec(
+      Sandbox sandbox, ContainerId id, Path root, Path program, RuntimeFeatures features) {
     SandboxLayout.Paths paths = sandboxLayout.paths(sandbox);
     List<Namespace> namespaces =
         new ArrayList<>(List.of(new Namespace("pid", null), new Namespace("mount", null)));
+    join(namespaces, "user", paths.user() == null ? null : paths.user().pin());
     join(namespaces, "network", paths.network());
     join(namespaces, "ipc", paths.ipc());
     join(namespaces, "uts", paths.uts());
@@ -158,8 +173,8 @@ public final class InitContainer implements PodInit {
             "io.kubernetes.cri.sandbox-id",
             id.value()),
         new Linux(
-            null,
-            null,
+            paths.user() == null ? null : SpecBuilder.mappings(paths.user().uids(), features),
+            paths.user() == null ? null : SpecBuilder.mappings(paths.user().gids(), features),
             null,
             null,
             sandbox.cgroup().containerPath(id.value()),

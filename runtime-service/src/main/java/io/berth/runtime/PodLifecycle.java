@@ -23,6 +23,8 @@ public final class PodLifecycle {
   private final ContainerStore containers;
   private final ContainerManager manager;
   private final RuntimeHandlers handlers;
+  private final ImageVolumes imageVolumes;
+  private final UserNamespaceSupport users;
   private final PodEvents events;
 
   PodLifecycle(
@@ -31,12 +33,16 @@ public final class PodLifecycle {
       ContainerStore containers,
       ContainerManager manager,
       RuntimeHandlers handlers,
+      ImageVolumes imageVolumes,
+      UserNamespaceSupport users,
       PodEvents events) {
     this.sandboxManager = sandboxManager;
     this.sandboxes = sandboxes;
     this.containers = containers;
     this.manager = manager;
     this.handlers = handlers;
+    this.imageVolumes = imageVolumes;
+    this.users = users;
     this.events = events;
   }
 
@@ -47,7 +53,8 @@ public final class PodLifecycle {
    * @throws io.berth.sandbox.SandboxException as {@link SandboxManager#run}
    */
   Sandbox run(SandboxConfig config, String handler) throws InterruptedException {
-    OciRuntime _ = handlers.get(handler);
+    OciRuntime runtime = handlers.get(handler);
+    users.require(config, handler, runtime.features());
     Sandbox sandbox = sandboxManager.run(config, handler);
     watchInit(sandbox);
     return sandbox;
@@ -89,6 +96,7 @@ public final class PodLifecycle {
       });
     }
     Stages.run("containers", () -> inParallel(stops));
+    imageVolumes.release(sandbox.get().id());
     sandboxManager.stop(sandbox.get().id().value());
   }
 

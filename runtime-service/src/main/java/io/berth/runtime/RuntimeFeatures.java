@@ -15,20 +15,29 @@ import java.util.regex.Pattern;
  *
  * @param mountOptions as in config.json: {@code rro} and so on
  * @param namespaces as in config.json: {@code user} and so on
+ * @param mapsOfJoined whether it looks up the id mappings of a user namespace that a container
+ *     joins; others must be told
  * @param idmappedMounts mounts with {@code uidMappings}. runc 1.1 ignores these without a word, so
  *     that whoever needs them has to ask here
  */
 public record RuntimeFeatures(
-    Set<String> mountOptions, Set<String> namespaces, boolean idmappedMounts) {
+    Set<String> mountOptions,
+    Set<String> namespaces,
+    boolean mapsOfJoined,
+    boolean idmappedMounts) {
 
   /** Of a program of which nothing is known. */
-  static final RuntimeFeatures NONE = new RuntimeFeatures(Set.of(), Set.of(), false);
+  static final RuntimeFeatures NONE = new RuntimeFeatures(Set.of(), Set.of(), false, false);
 
-  /** Found by trial with 1.8.1; {@code features} came with a later one. */
+  /**
+   * Found by trial with 1.8.1; {@code features} came with a later one. Not {@code user}: see {@link
+   * #crunGivesDevicesAway}.
+   */
   private static final RuntimeFeatures CRUN_1_8 =
       new RuntimeFeatures(
-          Set.of("rro"), Set.of("cgroup", "ipc", "mount", "network", "pid", "user", "uts"), true);
+          Set.of("rro"), Set.of("cgroup", "ipc", "mount", "network", "pid", "uts"), false, true);
 
+  private static final Pattern NUMBERS = Pattern.compile("(\\d{1,6})\\.(\\d{1,6}).*");
   private static final Pattern CRUN = Pattern.compile("crun version (\\d{1,6})\\.(\\d{1,6}).*");
 
   public RuntimeFeatures {
@@ -53,10 +62,30 @@ public record RuntimeFeatures(
    */
   static RuntimeFeatures parse(byte[] answer) throws IOException {
     JsonNode tree = Json.MAPPER.readTree(answer);
+    JsonNode linux = tree.path("linux");
+    JsonNode notes = tree.path("annotations");
+    Set<String> namespaces = texts(linux.path("namespaces"));
+    if (crunGivesDevicesAway(notes.path("run.oci.crun.version").asText())) {
+      namespaces.remove("user");
+    }
+    JsonNode idmap = linux.path("mountExtensions").path("idmap");
     return new RuntimeFeatures(
         texts(tree.path("mountOptions")),
-        texts(tree.path("linux").path("namespaces")),
-        tree.path("linux").path("mountExtensions").path("idmap").path("enabled").asBoolean());
+        namespaces,
+        // Both came with runc 1.2, which from then on warns, in the container's log, when told.
+        notes.has("org.opencontainers.runc.version") && !idmap.isMissingNode(),
+        idmap.path("enabled").asBoolean());
+  }
+
+  /**
+   * With user namespaces, crun before 1.24 makes the container's root the owner of its stdin: of
+   * the machine's /dev/null, which that root may then close to everybody.
+   */
+  private static boolean crunGivesDevicesAway(String version) {
+    Matcher numbers = NUMBERS.matcher(version);
+    return numbers.matches()
+        && Integer.parseInt(numbers.group(1)) == 1
+        && Integer.parseInt(numbers.group(2)) < 24;
   }
 
   /**

@@ -125,6 +125,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final CniNetworks networks;
   private final RuntimeHandlers handlers;
   private final HostFeatures host;
+  private final UserNamespaceSupport users;
   private final Conmon conmon;
   private final ContainerLayout layout;
   private final PodEvents events;
@@ -146,6 +147,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       CniNetworks networks,
       RuntimeHandlers handlers,
       HostFeatures host,
+      UserNamespaceSupport users,
       Conmon conmon,
       ContainerLayout layout,
       PodEvents events,
@@ -166,6 +168,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.networks = networks;
     this.handlers = handlers;
     this.host = host;
+    this.users = users;
     this.conmon = conmon;
     this.layout = layout;
     this.events = events;
@@ -217,7 +220,9 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
             response.addRuntimeHandlers(
                 RuntimeHandler.newBuilder()
                     .setName(name)
-                    .setFeatures(GrpcAnswers.features(handlers.features(name), host)));
+                    .setFeatures(
+                        GrpcAnswers.features(
+                            handlers.features(name), host, users.obstacle().isEmpty())));
           }
           if (request.getVerbose()) {
             response.putInfo("config", info.configJson());

@@ -3,6 +3,7 @@ package io.berth.runtime;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.MountInfo;
 import io.berth.linux.Mounts;
+import io.berth.linux.UserNamespace;
 import io.berth.oci.ImageConfig;
 import io.berth.oci.RuntimeSpec;
 import io.berth.runtime.ContainerException.Reason;
@@ -17,6 +18,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -26,8 +28,6 @@ import org.jspecify.annotations.Nullable;
  * config and config-linux). A field either takes effect or is refused; of the request's annotations
  * only those get into the result that the handler's configuration allows, as OCI runtimes obey
  * some, and of its labels none.
- *
- * <p>Volumes that an image declares stay folders of the writable layer.
  */
 final class SpecBuilder {
   private static final String PATH =
@@ -81,7 +81,8 @@ final class SpecBuilder {
       HostFeatures host,
       RuntimeFeatures features,
       HandlerPolicy policy,
-      @Nullable Path targetPidNamespace) {
+      @Nullable Path targetPidNamespace,
+      VolumeSources volumes) {
 
     boolean privileged() {
       return config.security().privileged();
@@ -116,20 +117,22 @@ final class SpecBuilder {
 
   /**
    * Translates. Folders to be mounted from the machine are made where they are missing, as the
-   * kubelet expects; nothing else is changed.
+   * kubelet expects, and volumes are prepared; nothing else is changed.
    *
    * @throws ContainerException INVALID or UNSUPPORTED
    */
-  RuntimeSpec build(Request request) {
+  RuntimeSpec build(Request request) throws InterruptedException {
     return build(request, Mounts::table);
   }
 
   /** As seen on a machine with these mounts. */
-  RuntimeSpec build(Request request, Supplier<List<MountInfo>> mountTable) {
+  RuntimeSpec build(Request request, Supplier<List<MountInfo>> mountTable)
+      throws InterruptedException {
     refuseUnsupported(request);
     ContainerConfig.Security security = request.config().security();
     RuntimeSpec.Capabilities capabilities =
         Capabilities.granted(security, request.host().capabilities(), request::invalid);
+    UserNamespace users = request.sandboxPaths().user();
     ContainerMounts.Plan mounts = ContainerMounts.plan(request, mountTable);
     ContainerDevices.Plan devices = ContainerDevices.plan(request, settings.deviceOwnership());
     RuntimeSpec spec =
@@ -142,8 +145,8 @@ final class SpecBuilder {
             null,
             annotations(request),
             new RuntimeSpec.Linux(
-                null,
-                null,
+                users == null ? null : mappings(users.uids(), request.features()),
+                users == null ? null : mappings(users.gids(), request.features()),
                 null, // sysctls belong to the pod
                 ContainerResources.of(request, devices.rules(), pidsLimit),
                 request.cgroupsPath(),
@@ -175,7 +178,7 @@ final class SpecBuilder {
               + request.sandbox().id()
               + " isn't; no privileged container is allowed in such a sandbox");
     }
-    refuseUserNamespace(request);
+    requireUsersOfPod(request);
     SelinuxOptions selinux = config.security().selinux();
     if (selinux != null
         && !(selinux.user() + selinux.role() + selinux.type() + selinux.level()).isEmpty()) {
@@ -188,23 +191,39 @@ final class SpecBuilder {
     }
   }
 
-  private static void refuseUserNamespace(Request request) {
-    NamespaceModes.UserNamespace user = request.config().security().namespaces().user();
-    if (user == null) {
-      return;
-    }
-    switch (user.mode()) {
-      case POD ->
-          throw request.unsupported(
-              "user namespaces aren't supported by this version; set hostUsers: true");
-      case CONTAINER, TARGET ->
-          throw request.invalid("the mode of a user namespace must be POD or NODE");
-      case NODE -> {
-        if (!user.uids().isEmpty() || !user.gids().isEmpty()) {
-          throw request.invalid("ids can't be mapped in the machine's user namespace");
+  /** The pod's network and IPC belong to its users, so a container can't have others. */
+  private static void requireUsersOfPod(Request request) {
+    NamespaceModes.UserNamespace asked = request.config().security().namespaces().user();
+    if (asked != null) {
+      switch (asked.mode()) {
+        case CONTAINER, TARGET ->
+            throw request.invalid("the mode of a user namespace must be POD or NODE");
+        case NODE -> {
+          if (!asked.uids().isEmpty() || !asked.gids().isEmpty()) {
+            throw request.invalid("ids can't be mapped in the machine's user namespace");
+          }
         }
+        case POD -> {}
       }
     }
+    NamespaceModes pod = request.sandbox().config().namespaces();
+    boolean own = request.config().security().namespaces().ownUser();
+    if (own != pod.ownUser() || (own && !Objects.equals(asked, pod.user()))) {
+      throw request.invalid(
+          "its user namespace isn't that of pod "
+              + request.sandbox().id()
+              + "; ask for the same mode and mappings as the pod");
+    }
+  }
+
+  /** Those of a user namespace that is joined, where the runtime doesn't look them up. */
+  static @Nullable List<RuntimeSpec.IdMapping> mappings(
+      List<UserNamespace.Range> ranges, RuntimeFeatures features) {
+    return features.mapsOfJoined()
+        ? null
+        : ranges.stream()
+            .map(r -> new RuntimeSpec.IdMapping(r.inside(), r.outside(), r.length()))
+            .toList();
   }
 
   private RuntimeSpec.ContainerProcess process(
@@ -337,6 +356,7 @@ final class SpecBuilder {
 
     List<RuntimeSpec.Namespace> namespaces = new ArrayList<>();
     namespaces.add(new RuntimeSpec.Namespace("mount", null));
+    join(namespaces, "user", pod.user() == null ? null : pod.user().pin());
     join(namespaces, "network", pod.network());
     join(namespaces, "ipc", pod.ipc());
     join(namespaces, "uts", pod.uts());

@@ -170,7 +170,7 @@ class CdiDevicesTest {
   }
 
   private RuntimeSpec spec() {
-    return builder.build(pod.request());
+    return pod.built(builder);
   }
 
   private void assertRefused(Reason reason, String words) {

@@ -190,7 +190,7 @@ class ConmonTest {
     return "/berth-test-conmon-" + ProcessHandle.current().pid();
   }
 
-  private OciRuntime runc(List<String> command) throws IOException {
+  private OciRuntime runc(List<String> command) throws Exception {
     needs(RUNC);
     needs(BUSYBOX);
     RequestFixture pod = new RequestFixture();

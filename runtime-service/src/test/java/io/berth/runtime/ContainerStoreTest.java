@@ -192,8 +192,9 @@ class ContainerStoreTest {
                     id,
                     c -> {
                       Container.User user = c.user();
-                      return c.withUser(
-                          new Container.User(user == null ? 1 : user.uid() + 1, 0, List.of()));
+                      return c.resolved(
+                          new Container.User(user == null ? 1 : user.uid() + 1, 0, List.of()),
+                          c.volumeImages());
                     })));
       }
       for (Future<?> one : all) {

@@ -3,6 +3,7 @@ package io.berth.runtime;
 import io.berth.oci.Digest;
 import io.berth.sandbox.SandboxId;
 import java.nio.charset.StandardCharsets;
+import java.util.Map;
 
 /** Records of containers, as they are at some moment. */
 final class Containers {
@@ -39,7 +40,8 @@ final class Containers {
         null,
         null,
         null,
-        null);
+        null,
+        Map.of());
   }
 
   static ContainerConfig named(String name) {

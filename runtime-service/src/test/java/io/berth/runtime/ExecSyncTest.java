@@ -52,7 +52,7 @@ class ExecSyncTest {
   private ContainerStore store;
 
   @BeforeEach
-  void setUp() throws IOException {
+  void setUp() throws Exception {
     state = folder.resolve("state");
     Files.createDirectories(state.resolve("containers/" + ID));
     Files.write(

@@ -13,7 +13,6 @@ import io.berth.sandbox.NamespaceMode;
 import io.berth.sandbox.NamespaceModes;
 import io.berth.sandbox.SandboxSecurity.SecurityProfile;
 import io.berth.sandbox.SandboxSecurity.SecurityProfile.Kind;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -41,7 +40,7 @@ class GoldenSpecsTest {
   private final RequestFixture pod = new RequestFixture();
 
   @Test
-  void ordinaryPodMatchesItsGolden() throws IOException {
+  void ordinaryPodMatchesItsGolden() throws Exception {
     pod.image =
         RequestFixture.image(
             List.of("/entrypoint.sh"),
@@ -58,7 +57,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void hardenedPodMatchesItsGolden() throws IOException {
+  void hardenedPodMatchesItsGolden() throws Exception {
     pod.command = List.of("/app");
     pod.user = new ImageUser.Resolved(1000, 2000, List.of(2000L, 3000L));
     pod.drop = List.of("ALL");
@@ -71,7 +70,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void privilegedAgentMatchesItsGolden() throws IOException {
+  void privilegedAgentMatchesItsGolden() throws Exception {
     pod.command = List.of("/agent");
     pod.privileged = true;
     pod.privilegedPod = true;
@@ -85,7 +84,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void guaranteedPodMatchesItsGolden() throws IOException {
+  void guaranteedPodMatchesItsGolden() throws Exception {
     pod.resources =
         new LinuxResources(
             100_000,
@@ -107,7 +106,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void hostNetworkPod() throws IOException {
+  void hostNetworkPod() throws Exception {
     ordinaryPaths();
     pod.command = List.of("/kube-proxy", "--config=/etc/kube-proxy");
     NamespaceModes host =
@@ -120,7 +119,7 @@ class GoldenSpecsTest {
 
   /** No shell, no passwd, a user by number; the image's entry point and environment are all. */
   @Test
-  void distrolessPod() throws IOException {
+  void distrolessPod() throws Exception {
     ordinaryPaths();
     pod.image =
         RequestFixture.image(
@@ -135,7 +134,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void sidecarInTheProcessesOfItsPod() throws IOException {
+  void sidecarInTheProcessesOfItsPod() throws Exception {
     ordinaryPaths();
     pod.command = List.of("/proxy");
     NamespaceModes shared =
@@ -148,7 +147,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void readonlyRootWithAWritableVolume() throws IOException {
+  void readonlyRootWithAWritableVolume() throws Exception {
     ordinaryPaths();
     pod.readonlyRootfs = true;
     pod.mounts.add(RequestFixture.mount(existing("cache"), "/var/cache/app"));
@@ -158,7 +157,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void seccompProfileOfTheNode() throws IOException {
+  void seccompProfileOfTheNode() throws Exception {
     ordinaryPaths();
     Path profile =
         Files.writeString(
@@ -173,7 +172,7 @@ class GoldenSpecsTest {
 
   /** fsGroup and supplementalGroups arrive as groups of the process. */
   @Test
-  void nonRootWithGroupsOfItsVolumes() throws IOException {
+  void nonRootWithGroupsOfItsVolumes() throws Exception {
     ordinaryPaths();
     pod.user = new ImageUser.Resolved(1000, 1000, List.of(1000L, 2000L, 3000L));
     pod.noNewPrivileges = true;
@@ -182,7 +181,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void debugShellAtAnotherContainersProcesses() throws IOException {
+  void debugShellAtAnotherContainersProcesses() throws Exception {
     ordinaryPaths();
     pod.command = List.of("sh");
     pod.tty = true;
@@ -194,7 +193,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void nodeAgentAmongTheMachinesProcesses() throws IOException {
+  void nodeAgentAmongTheMachinesProcesses() throws Exception {
     ordinaryPaths();
     pod.command = List.of("/node-exporter", "--path.rootfs=/host");
     NamespaceModes host =
@@ -209,7 +208,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void initContainerWithoutCapabilities() throws IOException {
+  void initContainerWithoutCapabilities() throws Exception {
     ordinaryPaths();
     pod.command = List.of("sh", "-c", "cp /defaults/* /work");
     pod.drop = List.of("ALL");
@@ -218,7 +217,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void burstablePod() throws IOException {
+  void burstablePod() throws Exception {
     ordinaryPaths();
     pod.resources =
         new LinuxResources(100_000, 50_000, 256, 256 << 20, 0, 998, "", "", Map.of(), Map.of());
@@ -226,7 +225,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void hugePagesAsAVolumeAndALimit() throws IOException {
+  void hugePagesAsAVolumeAndALimit() throws Exception {
     ordinaryPaths();
     pod.resources =
         new LinuxResources(
@@ -245,7 +244,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void podWithADeviceOfAPlugin() throws IOException {
+  void podWithADeviceOfAPlugin() throws Exception {
     ordinaryPaths();
     pod.devices.add(new Device("/dev/accelerator0", "/dev/null", "rw"));
     pod.envs = List.of("ACCELERATOR_VISIBLE=0");
@@ -253,7 +252,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void storageDriverThatMountsForOthers() throws IOException {
+  void storageDriverThatMountsForOthers() throws Exception {
     ordinaryPaths();
     pod.command = List.of("/csi-node");
     pod.privileged = true;
@@ -265,7 +264,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void podThatSeesMountsAppear() throws IOException {
+  void podThatSeesMountsAppear() throws Exception {
     ordinaryPaths();
     pod.mounts.add(
         RequestFixture.mount(
@@ -274,7 +273,7 @@ class GoldenSpecsTest {
   }
 
   @Test
-  void unmaskedProc() throws IOException {
+  void unmaskedProc() throws Exception {
     pod.command = List.of("/builder");
     pod.maskedPaths = List.of();
     pod.readonlyPaths = List.of();
@@ -286,12 +285,12 @@ class GoldenSpecsTest {
     pod.readonlyPaths = READONLY;
   }
 
-  private Path existing(String name) throws IOException {
+  private Path existing(String name) throws Exception {
     return Files.createDirectories(folder.resolve(name));
   }
 
   /** The temporary folder stands as ${tmp}; the machine's devices are left out. */
-  private void assertGolden(String name) throws IOException {
+  private void assertGolden(String name) throws Exception {
     Path root = Path.of("/");
     var sharedRoot =
         List.of(new MountInfo(root, root, "rw", List.of("shared:1"), "ext4", "/dev/vda"));

@@ -106,6 +106,6 @@ class HookFilesTest {
   }
 
   private @Nullable Hooks hooks() {
-    return builder.build(pod.request()).hooks();
+    return pod.built(builder).hooks();
   }
 }

@@ -1,5 +1,6 @@
 package io.berth.runtime;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -128,6 +129,33 @@ class OciRuntimeTest {
         runtime("[ \"$1\" = --version ] && { echo " + version + "; exit 0; }; exit 1").features();
     assertThat(features.recursiveReadOnly()).isEqualTo(known);
     assertThat(features.idmappedMounts()).isEqualTo(known);
+    assertThat(features.userNamespaces()).as("1.8 gives /dev/null away").isFalse();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1.8.7, false", "1.23.1, false", "1.24, true", "1.28, true", "2.0, true"})
+  void crunHasUserNamespacesOnceItKeepsTheMachinesDevices(String version, boolean safe)
+      throws Exception {
+    RuntimeFeatures features =
+        runtime(
+                "echo '{\"linux\":{\"namespaces\":[\"user\"]},\"annotations\":{"
+                    + "\"run.oci.crun.version\":\"%s\"}}'".formatted(version))
+            .features();
+    assertThat(features.userNamespaces()).isEqualTo(safe);
+    assertThat(features.mapsOfJoined()).isFalse();
+  }
+
+  @Test
+  void runcOf12LooksUpTheMapsOfAUserNamespaceThatIsJoined() throws Exception {
+    String runc = "\"annotations\":{\"org.opencontainers.runc.version\":\"1.x\"}";
+    String idmap = "\"linux\":{\"mountExtensions\":{\"idmap\":{\"enabled\":false}}}";
+    assertThat(parse("{%s}".formatted(runc)).mapsOfJoined()).isFalse();
+    assertThat(parse("{%s}".formatted(idmap)).mapsOfJoined()).isFalse();
+    assertThat(parse("{%s,%s}".formatted(runc, idmap)).mapsOfJoined()).isTrue();
+  }
+
+  private static RuntimeFeatures parse(String answer) throws IOException {
+    return RuntimeFeatures.parse(answer.getBytes(UTF_8));
   }
 
   @Test

@@ -2,6 +2,7 @@ package io.berth.runtime;
 
 import io.berth.linux.CgroupDriver;
 import io.berth.oci.ImageConfig;
+import io.berth.oci.RuntimeSpec;
 import io.berth.runtime.ContainerConfig.Device;
 import io.berth.runtime.ContainerConfig.Mount;
 import io.berth.runtime.ContainerConfig.Propagation;
@@ -76,7 +77,7 @@ final class RequestFixture {
   @Nullable Path apparmorProfiles;
   boolean hostSelinux;
   boolean recursiveReadOnly = true;
-  RuntimeFeatures features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), true);
+  RuntimeFeatures features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), true, true);
   HandlerPolicy policy = HandlerPolicy.STRICT;
 
   /** On a machine without AppArmor. */
@@ -223,6 +224,39 @@ final class RequestFixture {
         host(),
         features,
         policy,
-        targetPidNamespace);
+        targetPidNamespace,
+        new NamedVolumes());
+  }
+
+  /** The whole specification; the volumes of these requests wait for nothing. */
+  RuntimeSpec built(SpecBuilder builder) {
+    try {
+      return builder.build(request());
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** Says what was asked for instead of making it. */
+  private static final class NamedVolumes implements VolumeSources {
+    @Override
+    public Path image(Mount mount) {
+      return Path.of("/image", mount.image(), mount.imageSubPath());
+    }
+
+    @Override
+    public Path withMappedIds(Path source, Mount mount) {
+      return Path.of("/mapped" + source);
+    }
+
+    @Override
+    public Path readOnly(Path source) {
+      return Path.of("/read-only" + source);
+    }
+
+    @Override
+    public Path declared(String path) {
+      return Path.of("/declared" + path);
+    }
   }
 }

@@ -24,6 +24,11 @@ public record NamespaceModes(
     }
   }
 
+  /// Whether the containers have users of their own, apart from the machine's.
+  public boolean ownUser() {
+    return user != null && user.mode() == NamespaceMode.POD;
+  }
+
   /// A range of `length` ids, seen from `containerId` on inside and from `hostId` on outside.
   public record IdMapping(long containerId, long hostId, long length) {}
 

@@ -2,6 +2,7 @@ package io.berth.sandbox;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import io.berth.linux.UserNamespace;
 import io.berth.sandbox.SandboxException.Reason;
 import java.io.IOException;
 import java.nio.file.FileVisitResult;
@@ -57,6 +58,7 @@ final class SandboxFiles {
       write(paths.hostname(), sandbox.hostname() + "\n");
       write(paths.resolvConf(), resolvConf(sandbox.config().dns()));
       write(paths.hosts(), copyOf(settings.hosts(), LOOPBACK_HOSTS));
+      giveToRoot(paths);
     } catch (IOException e) {
       throw new SandboxException(
           Reason.FAILED,
@@ -68,6 +70,17 @@ final class SandboxFiles {
               + Failures.text(e)
               + "; check that file and the free space of the state folder",
           e);
+    }
+  }
+
+  /// The files belong to whom the containers know as root, or root couldn't write them.
+  private static void giveToRoot(SandboxLayout.Paths paths) throws IOException {
+    UserNamespace user = paths.user();
+    if (user != null) {
+      for (Path file : List.of(paths.hostname(), paths.resolvConf(), paths.hosts())) {
+        Files.setAttribute(file, "unix:uid", user.uid(0));
+        Files.setAttribute(file, "unix:gid", user.gid(0));
+      }
     }
   }
 

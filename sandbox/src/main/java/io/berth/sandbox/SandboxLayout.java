@@ -1,13 +1,15 @@
 package io.berth.sandbox;
 
+import io.berth.linux.UserNamespace;
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /// Every path of a sandbox. What the kernel forgets at a boot lies under the state folder, the
 /// records under the root folder.
 ///
 /// ```
-/// <stateDir>/sandboxes/<id>/ns/{net,ipc,uts}   pinned namespaces, those the pod has of its own
+/// <stateDir>/sandboxes/<id>/ns/{net,ipc,uts,user}   pinned namespaces, those the pod has of its own
 ///                          /shm                tmpfs, unless IPC is the machine's
 ///                          /{hostname,resolv.conf,hosts}
 /// <stateDir>/owed-netns/<id>                   network namespace whose CNI DEL is owed
@@ -32,6 +34,7 @@ public final class SandboxLayout {
   ///
   /// @param network absent when it is the machine's; likewise `ipc` and `uts`
   /// @param shm what is mounted on `/dev/shm`
+  /// @param user absent when its users are the machine's
   public record Paths(
       @Nullable Path network,
       @Nullable Path ipc,
@@ -39,7 +42,8 @@ public final class SandboxLayout {
       Path shm,
       Path hostname,
       Path resolvConf,
-      Path hosts) {}
+      Path hosts,
+      @Nullable UserNamespace user) {}
 
   public Paths paths(Sandbox sandbox) {
     SandboxId id = sandbox.id();
@@ -50,7 +54,27 @@ public final class SandboxLayout {
         sandbox.ownIpc() ? sharedMemory(id) : MACHINE_SHM,
         folder(id).resolve("hostname"),
         folder(id).resolve("resolv.conf"),
-        folder(id).resolve("hosts"));
+        folder(id).resolve("hosts"),
+        userNamespace(sandbox));
+  }
+
+  /// The pod's user namespace, absent when its users are the machine's.
+  @Nullable UserNamespace userNamespace(Sandbox sandbox) {
+    NamespaceModes.UserNamespace asked = sandbox.config().namespaces().user();
+    if (asked == null || asked.mode() != NamespaceMode.POD) {
+      return null;
+    }
+    return new UserNamespace(userPin(sandbox.id()), ranges(asked.uids()), ranges(asked.gids()));
+  }
+
+  private static List<UserNamespace.Range> ranges(List<NamespaceModes.IdMapping> mappings) {
+    return mappings.stream()
+        .map(m -> new UserNamespace.Range(m.containerId(), m.hostId(), m.length()))
+        .toList();
+  }
+
+  Path userPin(SandboxId id) {
+    return pins(id).resolve("user");
   }
 
   Path sandboxes() {

@@ -10,9 +10,11 @@ import io.berth.linux.ErrnoException;
 import io.berth.linux.MountInfo;
 import io.berth.linux.Mounts;
 import io.berth.linux.Namespaces;
+import io.berth.linux.PrivateFolder;
 import io.berth.linux.Rollback;
 import io.berth.linux.SharedOperations;
 import io.berth.linux.Stages;
+import io.berth.linux.UserNamespace;
 import io.berth.sandbox.SandboxException.Reason;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -43,6 +45,9 @@ public final class SandboxManager {
 
   /// 64 MiB, for everyone, as `/tmp` is.
   private static final String SHM_OPTIONS = "mode=1777,size=67108864";
+
+  /// The last number of 32 bits stands for no id.
+  private static final long MOST_IDS = 0xffff_ffffL;
 
   private static final String RECORD_DEBT = "sandbox-record";
   private static final String FOLDER_DEBT = "sandbox-folder";
@@ -164,7 +169,7 @@ public final class SandboxManager {
       Stages.run("files", () -> files.write(sandbox));
       Stages.run("namespaces", () -> makeNamespaces(sandbox, sysctls));
       if (sandbox.ownIpc()) {
-        Stages.run("shm", () -> mountSharedMemory(id));
+        Stages.run("shm", () -> mountSharedMemory(sandbox));
       }
 
       Sandbox made = sandbox;
@@ -232,13 +237,7 @@ public final class SandboxManager {
       return;
     }
     switch (user.mode()) {
-      case POD ->
-          throw new SandboxException(
-              Reason.UNSUPPORTED,
-              "run sandbox "
-                  + config.name()
-                  + ": pods with a user namespace of their own aren't supported by this version; set"
-                  + " hostUsers: true");
+      case POD -> checkMappings(config, user);
       case NODE -> {
         if (!user.uids().isEmpty() || !user.gids().isEmpty()) {
           throw refuse(
@@ -248,6 +247,49 @@ public final class SandboxManager {
       case CONTAINER, TARGET ->
           throw refuse(
               config, "the user namespace can be the pod's or the machine's, not " + user.mode());
+    }
+  }
+
+  /// CRI allows one mapping of each kind, in which root must be.
+  private static void checkMappings(SandboxConfig config, NamespaceModes.UserNamespace user) {
+    checkMapping(config, "uid", user.uids());
+    checkMapping(config, "gid", user.gids());
+    NamespaceModes modes = config.namespaces();
+    if (modes.pid() == NamespaceMode.NODE || modes.ipc() == NamespaceMode.NODE) {
+      throw refuse(
+          config,
+          "with a user namespace of its own it can't have the PIDs or the IPC of the machine, whose"
+              + " /proc and message queues it may not mount; set hostPID and hostIPC to false");
+    }
+  }
+
+  private static void checkMapping(
+      SandboxConfig config, String what, List<NamespaceModes.IdMapping> mappings) {
+    if (mappings.size() != 1) {
+      throw refuse(
+          config,
+          "its user namespace must have exactly one " + what + " mapping, not " + mappings.size());
+    }
+    NamespaceModes.IdMapping mapping = mappings.getFirst();
+    if (mapping.containerId() != 0) {
+      throw refuse(
+          config,
+          "the "
+              + what
+              + " mapping of its user namespace begins at "
+              + mapping.containerId()
+              + " and must begin at 0, so that there is a root");
+    }
+    if (mapping.length() < 1 || mapping.hostId() + mapping.length() > MOST_IDS) {
+      throw refuse(
+          config,
+          "the "
+              + what
+              + " mapping of its user namespace, "
+              + mapping.length()
+              + " ids from "
+              + mapping.hostId()
+              + " on, isn't within the machine's 2^32 - 1 ids");
     }
   }
 
@@ -279,8 +321,8 @@ public final class SandboxManager {
   }
 
   /// Network and host name go together: a pod on the network of the machine has the machine's name
-  /// too.
-  private void makeNamespaces(Sandbox sandbox, Sysctls sysctls) throws IOException {
+  /// too. A user namespace is made first, so that it owns the others.
+  private void makeNamespaces(Sandbox sandbox, Sysctls sysctls) throws InterruptedException {
     Set<Namespaces.Kind> kinds = EnumSet.noneOf(Namespaces.Kind.class);
     if (sandbox.ownNetwork()) {
       kinds.add(Namespaces.Kind.NET);
@@ -289,25 +331,31 @@ public final class SandboxManager {
     if (sandbox.ownIpc()) {
       kinds.add(Namespaces.Kind.IPC);
     }
-    if (kinds.isEmpty()) {
+    UserNamespace user = layout.userNamespace(sandbox);
+    if (kinds.isEmpty() && user == null) {
       return;
     }
-    Path pins = Files.createDirectories(layout.pins(sandbox.id()));
-    Namespaces.create(
-        kinds,
-        pins,
+    Path pins = PrivateFolder.make(layout.pins(sandbox.id()));
+    Namespaces.InNamespace setup =
         () -> {
           if (sandbox.ownNetwork()) {
             Namespaces.setHostname(sandbox.hostname());
             Namespaces.raiseLoopback();
           }
           sysctls.apply(sandbox.name());
-        });
+        };
+    if (user == null) {
+      Namespaces.create(kinds, pins, setup);
+    } else {
+      Namespaces.createOwned(kinds, user, pins, setup);
+    }
   }
 
-  private void mountSharedMemory(SandboxId id) throws IOException {
-    Path target = Files.createDirectories(layout.sharedMemory(id));
-    Mounts.tmpfs(target, SHM_OPTIONS, true);
+  private void mountSharedMemory(Sandbox sandbox) throws IOException {
+    Path target = Files.createDirectories(layout.sharedMemory(sandbox.id()));
+    UserNamespace user = layout.userNamespace(sandbox);
+    String owner = user == null ? "" : ",uid=" + user.uid(0) + ",gid=" + user.gid(0);
+    Mounts.tmpfs(target, SHM_OPTIONS + owner, true);
   }
 
   /// Keeps what the kubelet has made of the pod's own limits, for information.
@@ -479,7 +527,13 @@ public final class SandboxManager {
     }
     SandboxLayout.Paths paths = layout.paths(sandbox);
     List<Path> expected =
-        Stream.of(paths.network(), paths.uts(), paths.ipc()).filter(Objects::nonNull).toList();
+        Stream.of(
+                paths.network(),
+                paths.uts(),
+                paths.ipc(),
+                paths.user() == null ? null : paths.user().pin())
+            .filter(Objects::nonNull)
+            .toList();
     for (Path pin : expected) {
       try {
         if (!pinned.contains(pin.toRealPath())) {
@@ -554,6 +608,7 @@ public final class SandboxManager {
     for (Namespaces.Kind kind : Namespaces.Kind.values()) {
       Namespaces.unpin(layout.pins(id).resolve(kind.file()));
     }
+    Namespaces.unpin(layout.userPin(id));
   }
 
   private static String read(Path bootId) {

@@ -1,11 +1,13 @@
 package io.berth.sandbox;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.InstanceOfAssertFactories.type;
 
 import io.berth.linux.Namespaces;
+import io.berth.linux.UserNamespace;
 import io.berth.sandbox.SandboxException.Reason;
 import java.io.FileInputStream;
 import java.io.IOException;
@@ -308,16 +310,47 @@ class SandboxManagerTest {
   }
 
   @Test
-  void refusesAUserNamespaceOfThePodsOwnAsUnsupported() {
+  void podWithUsersOfItsOwnHasNamespacesAndFilesThatBelongToThem() throws Exception {
     NamespaceModes.IdMapping mapping = new NamespaceModes.IdMapping(0, 100_000, 65_536);
-    assertThatThrownBy(() -> manager.run(userNamespace(POD, List.of(mapping)), ""))
+    Sandbox sandbox = manager.run(userNamespace(POD, List.of(mapping)), "");
+
+    SandboxLayout.Paths paths = manager.layout().paths(sandbox);
+    UserNamespace user = requireNonNull(paths.user());
+    assertThat(Namespaces.isPinned(user.pin())).isTrue();
+    assertThat(Namespaces.isPinned(requireNonNull(paths.network()))).isTrue();
+    for (Path file : List.of(paths.hostname(), paths.hosts(), paths.resolvConf(), paths.shm())) {
+      assertThat(Files.getAttribute(file, "unix:uid")).as(file.toString()).isEqualTo(100_000);
+    }
+
+    SandboxManager restarted = machine.start(new SandboxStore(machine.settings));
+    restarted.recover();
+    assertThat(machine.mounts()).contains(user.pin());
+    restarted.remove(sandbox.id().value());
+    machine.assertNothingLeft();
+  }
+
+  @Test
+  void refusesAUserNamespaceThatIsNotOneRangeWithARoot() throws Exception {
+    NamespaceModes.IdMapping mapping = new NamespaceModes.IdMapping(0, 100_000, 65_536);
+    refusesUser("takes no id mappings", NODE, List.of(mapping));
+    refusesUser("exactly one uid mapping, not 0", POD, List.of());
+    refusesUser("exactly one uid mapping, not 2", POD, List.of(mapping, mapping));
+    refusesUser("must begin at 0", POD, List.of(new NamespaceModes.IdMapping(1, 100_000, 65_536)));
+    refusesUser(
+        "isn't within the machine's",
+        POD,
+        List.of(new NamespaceModes.IdMapping(0, 0xffff_fff0L, 65_536)));
+    machine.assertNothingLeft();
+  }
+
+  private void refusesUser(
+      String why, NamespaceMode mode, List<NamespaceModes.IdMapping> mappings) {
+    assertThatThrownBy(() -> manager.run(userNamespace(mode, mappings), ""))
         .asInstanceOf(type(SandboxException.class))
-        .returns(Reason.UNSUPPORTED, SandboxException::reason)
+        .returns(Reason.INVALID, SandboxException::reason)
         .extracting(Throwable::getMessage)
         .asString()
-        .contains("set hostUsers: true");
-    assertThatThrownBy(() -> manager.run(userNamespace(NODE, List.of(mapping)), ""))
-        .hasMessageContaining("takes no id mappings");
+        .contains(why);
   }
 
   private static SandboxConfig userNamespace(

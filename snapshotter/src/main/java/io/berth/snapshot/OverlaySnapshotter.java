@@ -9,6 +9,7 @@ import io.berth.linux.FileTree;
 import io.berth.linux.Mounts;
 import io.berth.linux.Rollback;
 import io.berth.linux.TreeUsage;
+import io.berth.linux.UserNamespace;
 import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
 import io.berth.oci.Json;
@@ -233,27 +234,87 @@ public final class OverlaySnapshotter implements Snapshotter {
   }
 
   @Override
-  public void mount(String key, Path target) {
+  public void mount(String key, Path target, @Nullable UserNamespace ids) {
     String operation = "mount snapshot " + key + " on " + target;
+    Snapshot snapshot = required(key, operation);
+    List<Path> lowers = padded(layers.trees(snapshot.layers(), operation), 1, layout);
+    Path work = SnapshotLayout.work(layout.snapshot(key));
+    try {
+      if (ids == null) {
+        Mounts.overlay(target, lowers, snapshot.upper(), work);
+      } else {
+        takeOverRootOwner(lowers.getFirst(), snapshot.upper(), ids);
+        Mounts.overlayMapped(target, lowers, snapshot.upper(), work, ids);
+      }
+    } catch (ErrnoException | IOException e) {
+      throw failure(operation, e);
+    }
+  }
+
+  private Snapshot required(String key, String operation) {
     Snapshot snapshot = snapshots.get(key);
     if (snapshot == null) {
       throw new SnapshotException(
           Reason.SNAPSHOT_MISSING, operation + ": there is no such snapshot, prepare it first");
     }
-    List<Path> lowers = padded(layers.trees(snapshot.layers(), operation), 1, layout);
+    return snapshot;
+  }
+
+  /**
+   * The writable tree has the machine's ids, which are those of the user namespace seen outside.
+   */
+  private static void takeOverRootOwner(Path lower, Path upper, UserNamespace ids)
+      throws IOException {
+    int uid = (Integer) Files.getAttribute(lower, "unix:uid");
+    int gid = (Integer) Files.getAttribute(lower, "unix:gid");
+    Files.setAttribute(upper, "unix:uid", ids.uid(uid));
+    Files.setAttribute(upper, "unix:gid", ids.gid(gid));
+  }
+
+  @Override
+  public Path volume(String key, String name) {
+    String operation = "make volume " + name + " of snapshot " + key;
+    Snapshot _ = required(key, operation);
+    if (!KEY.matcher(name).matches()) {
+      throw new SnapshotException(
+          Reason.KEY_REFUSED, operation + ": a name has letters, digits, _ . -");
+    }
     try {
-      Mounts.overlay(target, lowers, snapshot.upper(), SnapshotLayout.work(layout.snapshot(key)));
-    } catch (ErrnoException e) {
+      Path volumes = Files.createDirectories(SnapshotLayout.volumes(layout.snapshot(key)), PRIVATE);
+      return Files.createDirectories(volumes.resolve(name), PUBLIC);
+    } catch (IOException e) {
       throw failure(operation, e);
     }
   }
 
   @Override
-  public void mountReadOnly(List<ChainId> layersBottomFirst, Path target) {
+  public boolean mapsIds(UserNamespace ids) {
+    // Tried, as kernels learnt it file system by file system, and overlayfs later than others.
+    try {
+      Path target = Files.createDirectories(layout.probe());
+      Mounts.detach(target);
+      Mounts.overlayMappedReadOnly(target, List.of(layout.empty(0), layout.empty(1)), ids);
+      Mounts.detach(target);
+      return true;
+    } catch (ErrnoException e) {
+      log.info("ids can't be mapped in root file systems: {}", e.getMessage());
+      return false;
+    } catch (IOException e) {
+      throw failure("try to map ids", e);
+    }
+  }
+
+  @Override
+  public void mountReadOnly(
+      List<ChainId> layersBottomFirst, Path target, @Nullable UserNamespace ids) {
     String operation = "mount " + layersBottomFirst.size() + " layers on " + target;
     List<Path> lowers = padded(layers.trees(layersBottomFirst, operation), 2, layout);
     try {
-      Mounts.overlayReadOnly(target, lowers);
+      if (ids == null) {
+        Mounts.overlayReadOnly(target, lowers);
+      } else {
+        Mounts.overlayMappedReadOnly(target, lowers, ids);
+      }
     } catch (ErrnoException e) {
       throw failure(operation, e);
     }
@@ -275,11 +336,20 @@ public final class OverlaySnapshotter implements Snapshotter {
       return Optional.of(Usage.NONE);
     }
     try {
-      return TreeUsage.of(snapshot.upper(), mostInodes)
-          .map(usage -> new Usage(usage.bytes(), usage.inodes()));
+      Optional<Usage> tree = count(snapshot.upper(), mostInodes);
+      if (tree.isEmpty()) {
+        return tree;
+      }
+      Path volumes = SnapshotLayout.volumes(layout.snapshot(key)); // most have none
+      Usage sofar = tree.get();
+      return count(volumes, mostInodes - sofar.inodes()).map(sofar::plus);
     } catch (ErrnoException e) {
       throw failure("count the room taken by snapshot " + key, e);
     }
+  }
+
+  private static Optional<Usage> count(Path folder, long mostInodes) {
+    return TreeUsage.of(folder, mostInodes).map(usage -> new Usage(usage.bytes(), usage.inodes()));
   }
 
   @Override

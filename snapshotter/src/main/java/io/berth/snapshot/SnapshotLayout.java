@@ -12,7 +12,9 @@ import java.util.UUID;
  * layers/HEX/{fs,layer.json}          a committed layer: the rename to this name is the commit
  * layers/.staging/ID/{fs,layer.json}  a draft; ID/parent is where the layers below are mounted during its commit
  * snapshots/KEY/{snapshot.json,upper,work}
+ * snapshots/KEY/volumes/NAME          folders that go with the snapshot
  * .trash/ID                           being deleted
+ * .empty/probe                       for a moment, to try what the kernel can do
  * .empty/{0,1}                        lower folders that overlayfs asks for when a stack is too short
  * </pre>
  *
@@ -62,12 +64,21 @@ record SnapshotLayout(Path root) {
     return snapshot.resolve("work");
   }
 
+  static Path volumes(Path snapshot) {
+    return snapshot.resolve("volumes");
+  }
+
   Path trash() {
     return root.resolve(".trash");
   }
 
   Path newTrash() {
     return trash().resolve(UUID.randomUUID().toString());
+  }
+
+  /** Where the snapshotter tries what the kernel can do. */
+  Path probe() {
+    return root.resolve(".empty").resolve("probe");
   }
 
   Path empty(int number) {

@@ -1,6 +1,7 @@
 package io.berth.snapshot;
 
 import com.google.errorprone.annotations.MustBeClosed;
+import io.berth.linux.UserNamespace;
 import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
 import java.nio.file.Path;
@@ -101,15 +102,47 @@ public interface Snapshotter {
    *
    * @throws SnapshotException SNAPSHOT_MISSING, LAYER_MISSING, FILE_SYSTEM
    */
-  void mount(String key, Path target);
+  default void mount(String key, Path target) {
+    mount(key, target, null);
+  }
+
+  /**
+   * As {@link #mount(String, Path)}, the layers' files belonging to the users of a user namespace.
+   *
+   * @param ids absent: as the layers have them
+   * @throws SnapshotException SNAPSHOT_MISSING, LAYER_MISSING, FILE_SYSTEM, the last also where the
+   *     file system or the kernel can't map ids
+   */
+  void mount(String key, Path target, @Nullable UserNamespace ids);
+
+  /**
+   * A folder beside the writable tree that is removed with the snapshot, for what shall outlive no
+   * container but isn't part of its root. Made when missing.
+   *
+   * @param name letters, digits, {@code _ . -}
+   * @throws SnapshotException SNAPSHOT_MISSING, KEY_REFUSED, NO_SPACE, FILE_SYSTEM
+   */
+  Path volume(String key, String name);
+
+  /**
+   * Whether {@link #mount(String, Path, UserNamespace)} works here: a question of the kernel and of
+   * the file system under the layers.
+   */
+  boolean mapsIds(UserNamespace ids);
+
+  /** As {@link #mountReadOnly(List, Path, UserNamespace)}, with the ids that the layers have. */
+  default void mountReadOnly(List<ChainId> layersBottomFirst, Path target) {
+    mountReadOnly(layersBottomFirst, target, null);
+  }
 
   /**
    * Mounts the layers alone, so that nobody can ever write: for images used as volumes. The caller
    * holds the layers as long as it is mounted.
    *
+   * @param ids as in {@link #mount(String, Path, UserNamespace)}
    * @throws SnapshotException LAYER_MISSING, FILE_SYSTEM
    */
-  void mountReadOnly(List<ChainId> layersBottomFirst, Path target);
+  void mountReadOnly(List<ChainId> layersBottomFirst, Path target, @Nullable UserNamespace ids);
 
   /** Undoes a mount; what isn't mounted is fine. */
   void unmount(Path target);
