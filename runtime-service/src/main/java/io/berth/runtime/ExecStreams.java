@@ -4,7 +4,6 @@ import io.berth.linux.Fd;
 import io.berth.linux.FdReader;
 import io.berth.linux.FdWriter;
 import io.berth.linux.Subprocess;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -35,7 +34,10 @@ final class ExecStreams implements AutoCloseable {
         streams.childs.add(in[0]);
         streams.stdin = new FdWriter(in[1]);
       } else {
-        streams.childs.add(Fd.openRead(Path.of("/dev/null")));
+        // Not /dev/null: crun before 1.24 makes the command's user the owner of its stdin.
+        Fd[] ended = Fd.pipe();
+        streams.childs.add(ended[0]);
+        ended[1].close();
       }
       Fd[] out = Fd.pipe();
       streams.childs.add(out[1]);
