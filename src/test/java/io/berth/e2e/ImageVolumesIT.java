@@ -107,12 +107,12 @@ class ImageVolumesIT {
     String _ = crictl.start(podId, with("main", image(Requests.VOLUMES, "")), pod);
 
     daemon.kill9();
-    Path network = daemon.runFolder().resolve("sandboxes").resolve(podId).resolve("ns/net");
+    Path ipc = daemon.runFolder().resolve("sandboxes").resolve(podId).resolve("ns/ipc");
     String _ =
         Commands.run(
             daemon.inItsMounts(
                 List.of(
-                    TestTools.installed("umount", "mount").toString(), "-l", network.toString())));
+                    TestTools.installed("umount", "mount").toString(), "-l", ipc.toString())));
     daemon.restart();
 
     assertThat(crictl.json("inspectp", podId).at("/status/state").asText())

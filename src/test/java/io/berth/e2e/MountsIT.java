@@ -77,8 +77,9 @@ class MountsIT {
     assertThat(Files.readString(source.resolve("program"))).contains("ran");
     assertThat(in(container, "/rw/program")).isEqualTo("ran");
     assertThat(attempt(container, "touch /ro/x")).contains("Read-only file system");
-    assertThat(attempt(container, "/no/program")).contains("Permission denied");
     assertThat(options(container, "/no")).contains("noexec", "nodev", "nosuid", "rw");
+    // By env, as busybox's shell reads itself what it may not execute.
+    assertThat(attempt(container, "env /no/program")).contains("ermission denied");
     assertThat(options(container, "/rw")).doesNotContain("noexec", "nodev", "nosuid");
   }
 
@@ -206,17 +207,24 @@ class MountsIT {
     Files.createFile(source.resolve("file"));
     PodSandboxConfig.Builder pod = Requests.pod(daemon, "escape");
     String podId = crictl.runPod(pod, handler);
-    String container =
-        crictl.start(
-            podId,
-            Requests.container("links", Requests.VOLUMES, Requests.SLEEP)
-                .addMounts(mount("/out/berth-it", source))
-                .addMounts(mount("/up/berth-it", source)),
-            pod);
-    assertThat(in(container, "ls /berth-escape/berth-it /etc/berth-it"))
-        .containsPattern("(?s)file.*file");
+    ContainerConfig.Builder links =
+        Requests.container("links", Requests.VOLUMES, Requests.SLEEP)
+            .addMounts(mount("/up/berth-it", source));
+    if (!handler.equals(Runtimes.CRUN)) { // which refuses a link that leads nowhere
+      links.addMounts(mount("/out/berth-it", source));
+    }
+    String container = crictl.start(podId, links, pod);
+    assertThat(in(container, "ls /etc/berth-it")).isEqualTo("file");
+    if (!handler.equals(Runtimes.CRUN)) {
+      assertThat(in(container, "ls /berth-escape/berth-it")).isEqualTo("file");
+    }
 
-    crictl.start(podId, Requests.container("etc", Requests.LINKED_ETC, Requests.SLEEP), pod);
+    var linkedEtc =
+        crictl.attemptCreate(
+            podId, Requests.container("etc", Requests.LINKED_ETC, Requests.SLEEP), pod);
+    if (!handler.equals(Runtimes.CRUN)) {
+      assertThat(linkedEtc.ok()).as(linkedEtc.err()).isTrue();
+    }
     assertThat(ESCAPE).doesNotExist();
     assertThat(Path.of("/etc/berth-it")).doesNotExist();
   }
