@@ -3,6 +3,9 @@ package io.berth.streaming;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelFutureListener;
+import io.netty.channel.ChannelHandler;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelOutboundHandlerAdapter;
 import io.netty.channel.EventLoop;
 import io.netty.channel.epoll.EpollSocketChannel;
 import io.netty.handler.codec.DecoderException;
@@ -83,6 +86,21 @@ final class Link {
     if (held > MOST_HELD) {
       channel.config().setAutoRead(false);
     }
+  }
+
+  /**
+   * Stands before a decoder: Netty's ask for more by themselves whenever a read gave them no whole
+   * message, and the one for SPDY always does.
+   */
+  ChannelHandler gate() {
+    return new ChannelOutboundHandlerAdapter() {
+      @Override
+      public void read(ChannelHandlerContext context) {
+        if (channel.config().isAutoRead()) {
+          context.read();
+        }
+      }
+    };
   }
 
   void release(int bytes) {

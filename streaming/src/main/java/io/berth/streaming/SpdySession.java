@@ -1,6 +1,7 @@
 package io.berth.streaming;
 
 import com.google.errorprone.annotations.CanIgnoreReturnValue;
+import io.netty.buffer.ByteBuf;
 import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.SimpleChannelInboundHandler;
@@ -156,7 +157,10 @@ final class SpdySession extends SimpleChannelInboundHandler<SpdyFrame> {
       }
       return;
     }
-    stream.onData(frame.content());
+    // The frame is a slice of what was read, all of which it would keep in memory while it waits.
+    ByteBuf data = link.channel().alloc().buffer(count).writeBytes(frame.content());
+    frame.release();
+    stream.onData(data);
     if (frame.isLast()) {
       stream.onEnd();
     }

@@ -135,7 +135,8 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
     // Bytes that came with the request are handed on when its codec goes.
     context
         .pipeline()
-        .addLast(SpdySession.codec(), new SpdySession(link, spdy(request, chosen.get())))
+        .addLast(
+            link.gate(), SpdySession.codec(), new SpdySession(link, spdy(request, chosen.get())))
         .remove(this);
     context.pipeline().remove(HttpObjectAggregator.class);
     context.pipeline().remove(HttpServerCodec.class);
@@ -182,7 +183,10 @@ final class UpgradeHandler extends SimpleChannelInboundHandler<FullHttpRequest> 
     var link = new Link(context.channel(), settings.idleTimeout());
     if (tunnel) {
       pipeline.addLast(
-          new WebSocketTunnel(), SpdySession.codec(), new SpdySession(link, spdy(request, "")));
+          new WebSocketTunnel(),
+          link.gate(),
+          SpdySession.codec(),
+          new SpdySession(link, spdy(request, "")));
     } else {
       if (form(chosen) == WebSocketChannels.Form.BASE64) {
         pipeline.addLast(new WebSocketFrameAggregator(LONGEST_FRAME));
