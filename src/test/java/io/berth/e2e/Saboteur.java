@@ -38,7 +38,7 @@ final class Saboteur {
     wrap(
         folder.resolve("runtime"),
         "runtime",
-        "for word; do case $word in create|start|state|kill|delete|exec) verb=$word; break;; esac;"
+        "for word; do case $word in create|start|state|kill|delete|exec|update) verb=$word; break;; esac;"
             + " done",
         runtime);
     wrap(folder.resolve("conmon"), "conmon", "", TestTools.installed("conmon", "conmon"));

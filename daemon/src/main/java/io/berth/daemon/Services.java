@@ -19,6 +19,7 @@ import io.berth.linux.Background;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
 import io.berth.linux.DebtLedger;
+import io.berth.oci.Json;
 import io.berth.oci.Platform;
 import io.berth.runtime.AppArmor;
 import io.berth.runtime.Conmon;
@@ -39,13 +40,17 @@ import io.berth.snapshot.OverlaySnapshotter;
 import io.berth.streaming.StreamingServer;
 import io.grpc.BindableService;
 import io.micrometer.core.instrument.MeterRegistry;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -174,7 +179,7 @@ final class Services implements AutoCloseable {
                     host.apparmorProfiles(),
                     new Executable("apparmor_parser")::find,
                     run.resolve("apparmor")),
-                new RuntimeInfo(BerthVersion.current(), driver, configJson(config), root),
+                new RuntimeInfo(BerthVersion.current(), driver, configJson(config, driver), root),
                 host,
                 cgroups,
                 debts,
@@ -269,8 +274,16 @@ final class Services implements AutoCloseable {
     return part;
   }
 
-  private static String configJson(DaemonConfig config) {
-    return "{\"stateDir\":\"" + config.state().rootDir() + "\"}";
+  /// For `crictl info`; critest reads `stateDir`. The whole configuration is for `berth config`.
+  private static String configJson(DaemonConfig config, CgroupDriver driver) {
+    Map<String, Object> shown = new LinkedHashMap<>();
+    shown.put("stateDir", config.state().rootDir().toString());
+    shown.put("runDir", config.state().runDir().toString());
+    shown.put("cgroupDriver", driver.toString().toLowerCase(Locale.ROOT));
+    shown.put("defaultRuntime", config.containers().defaultRuntime());
+    shown.put("cniConfigDir", config.cni().configDir().toString());
+    shown.put("cniBinDirs", config.cni().binDirs().stream().map(Path::toString).toList());
+    return new String(Json.write(shown), StandardCharsets.UTF_8);
   }
 
   /// What every call is to be entered in.

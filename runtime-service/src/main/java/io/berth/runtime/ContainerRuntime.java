@@ -129,7 +129,7 @@ public final class ContainerRuntime implements AutoCloseable {
             host,
             users,
             conmon,
-            layout,
+            new VerboseInfo(layout, sandboxManager.layout()),
             events,
             updater,
             sandboxManager,

@@ -91,13 +91,9 @@ import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxStore;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.stream.Stream;
@@ -127,7 +123,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final HostFeatures host;
   private final UserNamespaceSupport users;
   private final Conmon conmon;
-  private final ContainerLayout layout;
+  private final VerboseInfo verbose;
   private final PodEvents events;
   private final ContainerUpdater updater;
   private final SandboxManager sandboxManager;
@@ -149,7 +145,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       HostFeatures host,
       UserNamespaceSupport users,
       Conmon conmon,
-      ContainerLayout layout,
+      VerboseInfo verbose,
       PodEvents events,
       ContainerUpdater updater,
       SandboxManager sandboxManager,
@@ -170,7 +166,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.host = host;
     this.users = users;
     this.conmon = conmon;
-    this.layout = layout;
+    this.verbose = verbose;
     this.events = events;
     this.updater = updater;
     this.sandboxManager = sandboxManager;
@@ -348,12 +344,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
               .filter(c -> c.state().visible())
               .forEach(c -> response.addContainersStatuses(GrpcAnswers.containerStatus(c)));
           if (request.getVerbose()) {
-            Map<String, Object> details = new LinkedHashMap<>();
-            details.put("pid", sandbox.initPid() == null ? 0 : sandbox.initPid());
-            details.put("config", sandbox.config());
-            details.put("cgroup", sandbox.cgroup());
-            details.put("cniResult", sandbox.cniResult());
-            response.putInfo("info", json(details));
+            response.putInfo("info", verbose.of(sandbox));
           }
           return response.build();
         });
@@ -446,17 +437,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
               ContainerStatusResponse.newBuilder()
                   .setStatus(GrpcAnswers.containerStatus(container));
           if (request.getVerbose()) {
-            Map<String, Object> details = new LinkedHashMap<>();
-            details.put("sandboxID", container.sandboxId());
-            details.put("pid", container.init() == null ? 0 : container.init().pid());
-            details.put("handler", container.handler());
-            details.put("privileged", container.config().security().privileged());
-            details.put("config", container.config());
-            Path spec = layout.spec(container.id());
-            if (Files.exists(spec)) {
-              details.put("runtimeSpec", Json.MAPPER.readTree(Files.readAllBytes(spec)));
-            }
-            response.putInfo("info", json(details));
+            response.putInfo("info", verbose.of(container));
           }
           return response.build();
         });
