@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.google.errorprone.annotations.MustBeClosed;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.HugepageLimit;
 import io.berth.cri.v1.LinuxContainerResources;
@@ -16,6 +17,7 @@ import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -50,31 +52,40 @@ class UpdateIT {
     this.registry = registry;
   }
 
-  /** A daemon whose programs a test can disturb, with one pod that has one container. */
-  private final class World implements AutoCloseable {
-    final Saboteur saboteur;
-    final BerthDaemon daemon;
-    final PodLife life;
-    final String pod;
-    final String container;
+  @MustBeClosed
+  @SuppressWarnings("MustBeClosedChecker") // closed by the world, or below when there is none
+  private World world() throws Exception {
+    return world("sleep 3600");
+  }
 
-    World(String script) throws Exception {
-      saboteur =
-          new Saboteur(
-              Files.createDirectory(folder.resolve("programs")),
-              TestTools.installed("runc", "runc"),
-              Path.of("/usr/lib/cni"));
-      daemon = saboteur.daemon().registry(registry.address()).start();
-      life = new PodLife(daemon.socket(), () -> 60_000);
+  @MustBeClosed
+  @SuppressWarnings("MustBeClosedChecker") // likewise
+  private World world(String script) throws Exception {
+    var saboteur =
+        new Saboteur(
+            Files.createDirectory(folder.resolve("programs")),
+            TestTools.installed("runc", "runc"),
+            Path.of("/usr/lib/cni"));
+    BerthDaemon daemon = saboteur.daemon().registry(registry.address()).start();
+    try {
       daemon.crictl().run("pull", Requests.BUSYBOX);
+      var life = new PodLife(daemon.socket(), () -> 60_000);
       PodSandboxConfig config = Requests.pod(daemon, "resized").build();
-      pod = life.run(config);
+      String pod = life.run(config);
       ContainerConfig.Builder main =
           Requests.container("main", Requests.BUSYBOX, List.of("sh", "-c", script));
       main.getLinuxBuilder().setResources(FIRST);
-      container = life.create(pod, config, main.build());
+      return new World(saboteur, daemon, life, pod, life.create(pod, config, main.build()));
+    } catch (Throwable failure) {
+      daemon.close();
+      throw failure;
     }
+  }
 
+  /** A daemon whose programs a test can disturb, with one pod that has one container. */
+  private record World(
+      Saboteur saboteur, BerthDaemon daemon, PodLife life, String pod, String container)
+      implements AutoCloseable {
     void update(LinuxContainerResources.Builder wanted) {
       var _ =
           daemon
@@ -136,8 +147,8 @@ class UpdateIT {
 
   @Test
   void whatIsAskedForIsInForceIsToldAndOutlivesTheDaemon() throws Exception {
-    try (var world = new World("sleep 3600")) {
-      world.life.start(world.container);
+    try (var world = world()) {
+      world.life().start(world.container());
       world.update(everything());
 
       Limits after = world.limits();
@@ -154,8 +165,8 @@ class UpdateIT {
       assertThat(Files.readString(Path.of("/proc/" + pid + "/oom_score_adj")).strip())
           .isEqualTo("700");
 
-      world.daemon.kill9();
-      world.daemon.restart();
+      world.daemon().kill9();
+      world.daemon().restart();
       assertThat(world.limits()).isEqualTo(after);
 
       world.update(LinuxContainerResources.newBuilder().setCpuQuota(80_000));
@@ -168,14 +179,14 @@ class UpdateIT {
 
   @Test
   void aValueThatTheKernelRefusesLeavesAllOthersAsTheyWere() throws Exception {
-    try (var world = new World("sleep 3600")) {
-      world.life.start(world.container);
+    try (var world = world()) {
+      world.life().start(world.container());
       Limits before = world.limits();
 
       Status refused = world.refused(everything().setCpusetCpus("0-4000"));
 
       assertThat(refused.getCode()).isEqualTo(Status.Code.UNKNOWN);
-      assertThat(refused.getDescription()).contains("update container " + world.container);
+      assertThat(refused.getDescription()).contains("update container " + world.container());
       assertThat(world.limits()).isEqualTo(before);
       world.update(everything());
       assertThat(world.limits().told()).isEqualTo(everything().build());
@@ -184,14 +195,14 @@ class UpdateIT {
 
   @Test
   void aRuntimeThatFailsHavingSetAllLeavesTheOldLimits() throws Exception {
-    try (var world = new World("sleep 3600")) {
-      world.life.start(world.container);
+    try (var world = world()) {
+      world.life().start(world.container());
       Limits before = world.limits();
-      world.saboteur.once("runtime-update-after", "echo no more >&2; code=1");
+      world.saboteur().once("runtime-update-after", "echo no more >&2; code=1");
 
       Status refused = world.refused(everything());
 
-      assertThat(world.saboteur.struck("runtime-update-after")).isTrue();
+      assertThat(world.saboteur().struck("runtime-update-after")).isTrue();
       assertThat(refused.getDescription()).contains("no more");
       assertThat(world.limits()).isEqualTo(before);
     }
@@ -199,14 +210,14 @@ class UpdateIT {
 
   @Test
   void anUpdateCutShortByTheDaemonsEndIsUndoneAtItsReturn() throws Exception {
-    try (var world = new World("sleep 3600")) {
-      world.life.start(world.container);
+    try (var world = world()) {
+      world.life().start(world.container());
       Limits before = world.limits();
-      world.saboteur.killAt("runtime-update-after", world.daemon);
+      world.saboteur().killAt("runtime-update-after", world.daemon());
 
       assertThat(world.refused(everything()).getCode()).isEqualTo(Status.Code.UNAVAILABLE);
-      world.daemon.kill9();
-      world.daemon.restart();
+      world.daemon().kill9();
+      world.daemon().restart();
 
       assertThat(world.limits()).isEqualTo(before);
       world.update(everything());
@@ -216,15 +227,15 @@ class UpdateIT {
 
   @Test
   void memoryBelowWhatIsHeldIsRefusedWithTheFigures() throws Exception {
-    try (var world = new World("dd if=/dev/zero of=/dev/shm/held bs=1M count=40; sleep 3600")) {
-      world.life.start(world.container);
+    try (var world = world("dd if=/dev/zero of=/dev/shm/held bs=1M count=40; sleep 3600")) {
+      world.life().start(world.container());
       Await.until(
           "40 MiB are held",
-          java.time.Duration.ofSeconds(60),
+          Duration.ofSeconds(60),
           () ->
               world
-                  .life
-                  .exec(world.container, "stat", "-c", "%s", "/dev/shm/held")
+                  .life()
+                  .exec(world.container(), "stat", "-c", "%s", "/dev/shm/held")
                   .strip()
                   .equals(Long.toString(40 * MIB)));
       Limits before = world.limits();
@@ -237,7 +248,7 @@ class UpdateIT {
           .containsPattern("below the 4[0-9]{7} bytes");
       assertThat(world.limits()).isEqualTo(before);
 
-      var _ = world.life.exec(world.container, "rm", "/dev/shm/held");
+      var _ = world.life().exec(world.container(), "rm", "/dev/shm/held");
       world.update(memory(16 * MIB));
       assertThat(world.limits().memory()).isEqualTo(Long.toString(16 * MIB));
     }
@@ -245,11 +256,11 @@ class UpdateIT {
 
   @Test
   void aCreatedContainerTakesNewLimitsAndOneThatHasEndedDoesNot() throws Exception {
-    try (var world = new World("sleep 3600")) {
+    try (var world = world()) {
       world.update(memory(96 * MIB));
-      world.life.start(world.container);
+      world.life().start(world.container());
       assertThat(world.limits().memory()).isEqualTo(Long.toString(96 * MIB));
-      world.life.stop(world.container, 0);
+      world.life().stop(world.container(), 0);
 
       Status refused = world.refused(memory(64 * MIB));
       assertThat(refused.getCode()).isEqualTo(Status.Code.FAILED_PRECONDITION);
@@ -259,8 +270,8 @@ class UpdateIT {
 
   @Test
   void wrongValuesAreRefusedBeforeAnythingIsTouched() throws Exception {
-    try (var world = new World("sleep 3600")) {
-      world.life.start(world.container);
+    try (var world = world()) {
+      world.life().start(world.container());
       Limits before = world.limits();
       for (var wrong :
           List.of(
@@ -278,22 +289,22 @@ class UpdateIT {
 
   @Test
   void whatTheKubeletMadeOfAPodsOwnLimitsIsKeptAndShown() throws Exception {
-    try (var world = new World("sleep 3600")) {
+    try (var world = world()) {
       var _ =
           world
-              .daemon
+              .daemon()
               .client()
               .runtime()
               .updatePodSandboxResources(
                   UpdatePodSandboxResourcesRequest.newBuilder()
-                      .setPodSandboxId(world.pod)
+                      .setPodSandboxId(world.pod())
                       .setOverhead(LinuxContainerResources.newBuilder().setCpuShares(100))
                       .setResources(memory(200 * MIB))
                       .build());
-      world.daemon.kill9();
-      world.daemon.restart();
+      world.daemon().kill9();
+      world.daemon().restart();
 
-      JsonNode info = world.daemon.crictl().json("inspectp", world.pod).at("/info");
+      JsonNode info = world.daemon().crictl().json("inspectp", world.pod()).at("/info");
       assertThat(info.at("/overhead/linux/cpu_shares").asLong()).isEqualTo(100);
       assertThat(info.at("/resources/linux/memory_limit_in_bytes").asLong()).isEqualTo(200 * MIB);
 
@@ -302,7 +313,7 @@ class UpdateIT {
                   StatusRuntimeException.class,
                   () ->
                       world
-                          .daemon
+                          .daemon()
                           .client()
                           .runtime()
                           .updatePodSandboxResources(
