@@ -28,7 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @ExtendWith({DaemonLogs.class, FixtureRegistry.class})
 class StuckRuntimeIT {
   private static final Duration SOON = Duration.ofSeconds(60);
-  private static final int LOOKS = 200;
+  private static final int LOOKS = 50;
 
   @TempDir Path folder = Path.of("");
   private final DockerRegistry registry;
@@ -62,7 +62,7 @@ class StuckRuntimeIT {
       try {
         Future<?> call =
             stuckCalls.submit(() -> {
-              try (var other = new PodLife(daemon.socket(), () -> 60_000)) {
+              try (var other = new PodLife(daemon.socket(), () -> 3_600_000)) {
                 switch (verb) {
                   case "start" -> other.start(stuck);
                   case "delete" -> other.remove(stuck);
