@@ -111,8 +111,7 @@ class ImageVolumesIT {
     String _ =
         Commands.run(
             daemon.inItsMounts(
-                List.of(
-                    TestTools.installed("umount", "mount").toString(), "-l", ipc.toString())));
+                List.of(TestTools.installed("umount", "mount").toString(), "-l", ipc.toString())));
     daemon.restart();
 
     assertThat(crictl.json("inspectp", podId).at("/status/state").asText())
