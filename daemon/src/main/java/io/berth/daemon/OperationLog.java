@@ -154,7 +154,7 @@ final class OperationLog {
   /// @param trace the caller's `traceparent`, or empty
   /// @param endless whether it may run for as long as the client likes
   Running begin(String method, String trace, boolean endless) {
-    var call = new Running(method, trace, endless, new Stages.Log());
+    var call = new Running(method, trace, endless, new Stages.Log(this::beginInBackground));
     running.add(call);
     return call;
   }

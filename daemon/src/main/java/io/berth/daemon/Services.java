@@ -15,7 +15,6 @@ import io.berth.image.RegistryClient;
 import io.berth.image.RegistryHosts;
 import io.berth.image.TransferSettings;
 import io.berth.image.UnpackLimits;
-import io.berth.linux.Background;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
 import io.berth.linux.DebtLedger;
@@ -199,7 +198,6 @@ final class Services implements AutoCloseable {
     if (config.metrics().address().isPresent()) {
       operations.tell(new CallMetrics(meters, operations));
     }
-    Background.listen(operations::beginInBackground);
     push(open, Watchdog.start(operations, recorder, config.watchdog()));
     var figures = new Figures(meters);
     figures.gauge("berth.pods", "pods on record", () -> sandboxes.list().size());
@@ -217,7 +215,7 @@ final class Services implements AutoCloseable {
     // In this order: containers look at their sandboxes; layers go only when all owners are known.
     sandboxManager.recover();
     runtime.recover();
-    debts.start();
+    debts.start(operations::beginInBackground);
     Thread.ofVirtual().name("features").start(() -> askFeatures(handlers));
     Thread.ofVirtual()
         .name("preload")

@@ -4,43 +4,33 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Work that no call waits for: settling debts, recording exits, operations whose callers have left.
- * It has stages like a call's, and whoever {@linkplain #listen listens} is told of it. One listener
- * for the process, since such work begins in places that know nothing of the daemon.
+ * Is told of work that no call waits for: settling debts, operations whose callers have left. It
+ * has stages like a call's.
  */
-public final class Background {
-  private static volatile Listener listener = (name, object, log) -> failure -> {};
+@FunctionalInterface
+public interface Background {
+  /** Where nobody wants to know. */
+  Background UNSEEN = (name, object, log) -> failure -> {};
 
-  /** Is told when work begins. */
-  @FunctionalInterface
-  public interface Listener {
-    /**
-     * Returns who is to be told of its end.
-     *
-     * @param name one of few, as in {@code settle cni-del}
-     * @param object the id it is about; may be empty
-     */
-    Ending began(String name, String object, Stages.Log log);
-  }
+  /**
+   * Is told that work has begun. Returns who is to be told of its end.
+   *
+   * @param name one of few, as in {@code settle cni-del}
+   * @param object the id it is about; may be empty
+   */
+  Ending began(String name, String object, Stages.Log log);
 
   /** Is told, once, how work ended. */
   @FunctionalInterface
-  public interface Ending {
+  interface Ending {
     void ended(@Nullable Throwable failure);
   }
 
-  private Background() {}
-
-  /** From now on, in place of whoever listened before. */
-  public static void listen(Listener newListener) {
-    listener = newListener;
-  }
-
   /** Runs work with a log of its own. */
-  public static <T extends @Nullable Object> T run(String name, String object, Callable<T> body)
+  default <T extends @Nullable Object> T run(String name, String object, Callable<T> body)
       throws Exception {
-    Stages.Log log = new Stages.Log();
-    Ending ending = listener.began(name, object, log);
+    Stages.Log log = new Stages.Log(this);
+    Ending ending = began(name, object, log);
     Throwable error = null;
     try {
       return Stages.record(log, body);
@@ -50,10 +40,5 @@ public final class Background {
     } finally {
       ending.ended(error);
     }
-  }
-
-  /** Makes work known that runs already. */
-  static Ending adopt(String name, String object, Stages.Log log) {
-    return listener.began(name, object, log);
   }
 }

@@ -36,6 +36,7 @@ public final class DebtLedger implements Debts, AutoCloseable {
   private final ReentrantLock writing = new ReentrantLock(); // entry and record change together
   private final Semaphore wake = new Semaphore(0);
   private final Thread collector;
+  private volatile Background background = Background.UNSEEN;
   private volatile boolean closed;
 
   /** One debt as it is kept: times in nanoseconds since the epoch. */
@@ -77,8 +78,18 @@ public final class DebtLedger implements Debts, AutoCloseable {
     handlers.put(kind, handler);
   }
 
-  /** Begins to retry; what was owed before the start is due at once. */
+  /** As {@link #start(Background)} where nobody wants to know. */
   public void start() {
+    start(Background.UNSEEN);
+  }
+
+  /**
+   * Begins to retry; what was owed before the start is due at once.
+   *
+   * @param observer is told of each attempt
+   */
+  public void start(Background observer) {
+    background = observer;
     long now = nanos(clock.instant());
     entries.replaceAll((id, e) ->
         new Entry(e.kind(), e.subject(), e.details(), e.since(), e.attempts(), e.lastError(), now));
@@ -163,7 +174,7 @@ public final class DebtLedger implements Debts, AutoCloseable {
         throw new IllegalStateException(
             "nothing in this version settles debts of kind " + entry.kind());
       }
-      return Background.run(
+      return background.run(
           "settle " + entry.kind(),
           entry.subject(),
           () -> {

@@ -22,7 +22,8 @@ public final class SharedOperations<K, V> {
 
   private static final class Operation<V> {
     final CompletableFuture<V> result = new CompletableFuture<>();
-    final Stages.Log stages = new Stages.Log(); // every caller's log shows them
+    final Background background = Stages.current().background(); // of the first caller
+    final Stages.Log stages = new Stages.Log(background); // every caller's log shows them
     Thread thread = Thread.currentThread(); // replaced before anyone can see the operation
     int waiters; // guarded by this
     int departures; // guarded by this; tells whether somebody came back during the linger
@@ -122,7 +123,7 @@ public final class SharedOperations<K, V> {
       operation.adopted = true;
     }
     if (adopt) {
-      Background.Ending ending = Background.adopt(name, key.toString(), operation.stages);
+      Background.Ending ending = operation.background.began(name, key.toString(), operation.stages);
       var _ = operation.result.whenComplete((_, failure) -> ending.ended(failure));
     }
     if (linger.isZero()) {

@@ -134,6 +134,22 @@ public final class Stages {
     // Both guarded by this.
     private final List<Running> stages = new ArrayList<>(8);
     private final List<Log> joined = new ArrayList<>(0);
+    private final Background background;
+
+    public Log() {
+      this(Background.UNSEEN);
+    }
+
+    /**
+     * @param background is told when the operation leaves work behind
+     */
+    public Log(Background background) {
+      this.background = background;
+    }
+
+    Background background() {
+      return background;
+    }
 
     /** In the order of their start, with those of operations that this one has joined. */
     public List<Stage> stages() {
