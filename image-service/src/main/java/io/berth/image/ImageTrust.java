@@ -114,14 +114,15 @@ public final class ImageTrust {
    */
   public Verdict explain(Image image, List<String> asked, String namespace) {
     TrustPolicy policy = policy(namespace);
-    @Nullable Verdict last = null;
+    @Nullable Verdict first = null;
     for (ImageReference name : names(image, asked)) {
-      last = judge(policy.rule(name), name, image.signatures());
-      if (last.accepted()) {
-        return last;
+      Verdict verdict = judge(policy.rule(name), name, image.signatures());
+      if (verdict.accepted()) {
+        return verdict;
       }
+      first = first == null ? verdict : first;
     }
-    return last == null ? nameless(policy, image) : last;
+    return first == null ? nameless(policy, image) : first;
   }
 
   /** What the policy will say of an image that isn't here, as far as its name tells. */
