@@ -27,6 +27,8 @@ class CritestIT {
   /** Below it the suite skips itself, as by conditions it does not find, and proves nothing. */
   private static final int PASSED_AT_LEAST = 85;
 
+  private static final int STREAMS_AT_LEAST = 5;
+
   private static final int MESSAGE_LENGTH = 400;
   private static final Duration LIMIT = Duration.ofMinutes(8);
 
@@ -72,10 +74,27 @@ class CritestIT {
             .withoutUnifiedCgroups());
   }
 
+  /** Of WebSocket the suite offers v5 alone. The other specs don't stream. */
+  @Test
+  void streamsOverWebSocket() throws Exception {
+    passes(
+        BerthDaemon.with().runtime("runc", TestTools.built("runc")),
+        STREAMS_AT_LEAST,
+        "-websocket-exec",
+        "-websocket-attach",
+        "-websocket-portforward",
+        "--ginkgo.focus",
+        "exec|attach|portforward");
+  }
+
   private void passes(BerthDaemon.Builder node) throws Exception {
+    passes(node, PASSED_AT_LEAST);
+  }
+
+  private void passes(BerthDaemon.Builder node, int atLeast, String... options) throws Exception {
     try (var daemon = node.registry(registry.address()).start()) {
       Path report = daemon.folder().resolve("critest.json");
-      Subprocess.Result run = Commands.attempt(command(daemon, report), LIMIT);
+      Subprocess.Result run = Commands.attempt(command(daemon, report, options), LIMIT);
       List<Spec> specs = Files.exists(report) ? specs(report) : List.of();
 
       assertThat(specs)
@@ -85,12 +104,13 @@ class CritestIT {
           .isEmpty();
       assertThat(specs)
           .filteredOn(spec -> spec.state().equals("passed"))
-          .hasSizeGreaterThanOrEqualTo(PASSED_AT_LEAST);
+          .hasSizeGreaterThanOrEqualTo(atLeast);
       assertThat(run.exitCode()).as(tail(run.out() + run.err())).isZero();
     }
   }
 
-  private static List<String> command(BerthDaemon daemon, Path report) throws IOException {
+  private static List<String> command(BerthDaemon daemon, Path report, String... options)
+      throws IOException {
     String endpoint = "unix://" + daemon.socket();
     var command =
         new ArrayList<>(
@@ -103,6 +123,7 @@ class CritestIT {
                 "--ginkgo.no-color",
                 "--ginkgo.json-report",
                 report.toString()));
+    command.addAll(List.of(options));
     for (String skipped : skipped()) {
       command.addAll(List.of("--ginkgo.skip", skipped));
     }

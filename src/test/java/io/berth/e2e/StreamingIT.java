@@ -190,7 +190,7 @@ class StreamingIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void execsStreamsAreApartAndItsExitCodeComesLast(String transport) throws Exception {
     Client client =
         exec(
@@ -211,7 +211,7 @@ class StreamingIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void muchInputComesBackUnchanged(String transport) throws Exception {
     Client client = exec(transport, sleeper(), true, List.of(), "cat");
     byte[] block = new byte[1 << 20];
@@ -241,7 +241,7 @@ class StreamingIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void terminalHasTheClientsSizeAndTakesItsKeys(String transport) throws Exception {
     Client client =
         exec(transport, sleeper(), true, List.of("-tty", "-size", "101x37"), "sh", "-i");
@@ -301,7 +301,7 @@ class StreamingIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void severalClientsAttachSeeTheSameAndLeaveWithoutHarm(String transport) throws Exception {
     String container =
         crictl.start(
@@ -358,7 +358,7 @@ class StreamingIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = "spdy")
+  @ValueSource(strings = {"spdy", "websocket"})
   void inputOnceEndsWithItsSenderAndNotWithOneWhoLooksOn(String transport) throws Exception {
     String container =
         crictl.start(
