@@ -45,15 +45,21 @@ final class BerthDaemon implements AutoCloseable {
   private final int network;
   private final Map<String, String> environment;
   private final @Nullable Process mountKeeper;
+  private final String umask;
   private @Nullable Process process;
   private @Nullable CriClient client;
 
   private BerthDaemon(
-      Path folder, int network, Map<String, String> environment, @Nullable Process mountKeeper) {
+      Path folder,
+      int network,
+      Map<String, String> environment,
+      String umask,
+      @Nullable Process mountKeeper) {
     this.folder = folder;
     this.runFolder = Path.of("/run").resolve(folder.getFileName());
     this.network = network;
     this.environment = environment;
+    this.umask = umask;
     this.mountKeeper = mountKeeper;
   }
 
@@ -66,6 +72,7 @@ final class BerthDaemon implements AutoCloseable {
     private String registry = "";
     private Path plugins = DEBIAN_PLUGINS;
     private String mountScript = "";
+    private String umask = "022";
     private final List<String> config = new ArrayList<>();
     private final Map<String, String> environment = new LinkedHashMap<>();
 
@@ -103,6 +110,13 @@ final class BerthDaemon implements AutoCloseable {
       return this;
     }
 
+    /** In octal digits. */
+    @CanIgnoreReturnValue
+    Builder umask(String mask) {
+      umask = mask;
+      return this;
+    }
+
     @CanIgnoreReturnValue
     Builder environment(String name, String value) {
       environment.put(name, value);
@@ -137,7 +151,8 @@ final class BerthDaemon implements AutoCloseable {
       }
       Path folder = Files.createTempDirectory("berth-e2e-");
       var daemon =
-          new BerthDaemon(folder, freeNetwork(), Map.copyOf(environment), keepMounts(folder));
+          new BerthDaemon(
+              folder, freeNetwork(), Map.copyOf(environment), umask, keepMounts(folder));
       try {
         daemon.writeConfiguration(this);
         daemon.restart();
@@ -255,7 +270,13 @@ final class BerthDaemon implements AutoCloseable {
     Files.createDirectories(log().getParent());
     var builder =
         new ProcessBuilder(
-                inItsMounts(List.of(program.toString(), "--config", configFile().toString())))
+                inItsMounts(
+                    List.of(
+                        "/bin/sh",
+                        "-c",
+                        "umask " + umask + "; exec \"$0\" --config \"$1\"",
+                        program.toString(),
+                        configFile().toString())))
             .redirectInput(new File("/dev/null"))
             .redirectErrorStream(true)
             .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()));

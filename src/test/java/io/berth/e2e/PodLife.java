@@ -1,5 +1,6 @@
 package io.berth.e2e;
 
+import com.google.errorprone.annotations.CanIgnoreReturnValue;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ContainerState;
 import io.berth.cri.v1.ContainerStatus;
@@ -88,6 +89,7 @@ final class PodLife implements AutoCloseable {
         });
   }
 
+  @CanIgnoreReturnValue
   String exec(String id, String... command) throws InterruptedException {
     var request = ExecSyncRequest.newBuilder().setContainerId(id);
     request.addAllCmd(java.util.List.of(command));

@@ -12,12 +12,17 @@ import io.berth.runtime.ContainerException.Reason;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Supplier;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Starts conmon, the small program that is the parent of a container: it calls the OCI runtime,
@@ -27,7 +32,10 @@ import java.util.function.Supplier;
  * <p>Speaks the command line of conmon 2.1.6 and later.
  */
 public final class Conmon {
+  private static final Logger LOG = LoggerFactory.getLogger(Conmon.class);
   private static final int SYNC_PIPE = 3;
+  private static final Set<PosixFilePermission> ALL_MAY_WRITE =
+      PosixFilePermissions.fromString("rw-rw-rw-");
 
   private final Supplier<Optional<Path>> program;
   private final ContainerLayout layout;
@@ -134,6 +142,10 @@ public final class Conmon {
               .orElseThrow(() ->
                   runtime.failed(
                       operation, "nothing, and the container's process is gone already"));
+      if (!streams.tty()) {
+        openToAll(init, 1);
+        openToAll(init, 2);
+      }
       return new Created(init, monitor);
     } catch (ErrnoException e) {
       throw new ContainerException(
@@ -148,6 +160,22 @@ public final class Conmon {
           Reason.RUNTIME_FAILED,
           operation + ": conmon answered with something else than JSON: " + e.getMessage(),
           e);
+    }
+  }
+
+  /**
+   * Lets every user of the container open its output again, as /dev/stdout: programs begin as root,
+   * give that up and then open their log. The OCI runtimes give the pipes to the user that begins,
+   * and conmon before 2.1.8 lets nobody else write.
+   */
+  private static void openToAll(ProcessRef init, int fd) {
+    Path pipe = Path.of("/proc", Integer.toString(init.pid()), "fd", Integer.toString(fd));
+    try {
+      if (Files.readSymbolicLink(pipe).toString().startsWith("pipe:")) {
+        Files.setPosixFilePermissions(pipe, ALL_MAY_WRITE);
+      }
+    } catch (IOException e) {
+      LOG.debug("{} can't be opened to all users of the container", pipe, e);
     }
   }
 
