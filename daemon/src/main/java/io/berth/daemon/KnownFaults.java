@@ -67,9 +67,6 @@ final class KnownFaults {
   /// Those of conmon that Berth cannot work around.
   static List<Fault> ofConmon(Version conmon) {
     var faults = new ArrayList<Fault>();
-    if (conmon.before("2.1.8")) {
-      faults.add(new Fault("/dev/stdout that only root can reopen", "conmon 2.1.8"));
-    }
     if (conmon.before("2.1.9")) {
       faults.add(new Fault("a buffer overrun in writing logs", "conmon 2.1.9"));
     }

@@ -2,6 +2,7 @@ package io.berth.sandbox;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import io.berth.linux.PrivateFolder;
 import io.berth.linux.UserNamespace;
 import io.berth.sandbox.SandboxException.Reason;
 import java.io.IOException;
@@ -32,11 +33,7 @@ final class SandboxFiles {
   private static final Path MACHINE_HOSTNAME = Path.of("/proc/sys/kernel/hostname");
   private static final String LOOPBACK_HOSTS = "127.0.0.1 localhost\n::1 localhost\n";
 
-  /// The folders are closed to everyone else, the files are read by whatever user a container runs
-  /// as.
-  private static final Set<PosixFilePermission> FOLDER_MODE =
-      PosixFilePermissions.fromString("rwx------");
-
+  /// Read by whatever user a container runs as; the folder is root's.
   private static final Set<PosixFilePermission> FILE_MODE =
       PosixFilePermissions.fromString("rw-r--r--");
 
@@ -53,8 +50,7 @@ final class SandboxFiles {
     SandboxLayout.Paths paths = layout.paths(sandbox);
     Path folder = layout.folder(sandbox.id());
     try {
-      Files.createDirectories(folder);
-      Files.setPosixFilePermissions(folder, FOLDER_MODE);
+      var _ = PrivateFolder.make(folder);
       write(paths.hostname(), sandbox.hostname() + "\n");
       write(paths.resolvConf(), resolvConf(sandbox.config().dns()));
       write(paths.hosts(), copyOf(settings.hosts(), LOOPBACK_HOSTS));
