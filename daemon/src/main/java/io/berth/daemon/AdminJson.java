@@ -26,6 +26,11 @@ final class AdminJson {
     return object(message).toPrettyString();
   }
 
+  /// On one line.
+  static String line(Message message) {
+    return object(message).toString();
+  }
+
   static ObjectNode object(Message message) {
     ObjectNode object = JSON.objectNode();
     for (FieldDescriptor field : message.getDescriptorForType().getFields()) {

@@ -26,6 +26,8 @@ import picocli.CommandLine.Parameters;
       BerthCommand.Import.class,
       ImageCommand.class,
       LogsCommand.class,
+      PullCommand.class,
+      PullsCommand.class,
       BerthCommand.VersionCommand.class
     },
     synopsisSubcommandLabel = "COMMAND")

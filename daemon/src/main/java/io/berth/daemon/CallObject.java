@@ -66,7 +66,8 @@ final class CallObject {
   }
 
   private static String image(Message request) {
-    return text(message(request, "image"), "image");
+    String name = text(request, "image");
+    return name.isEmpty() ? text(message(request, "image"), "image") : name;
   }
 
   private static @Nullable Message message(@Nullable Message parent, String field) {

@@ -1,5 +1,6 @@
 package io.berth.daemon;
 
+import io.berth.image.TransferSettings;
 import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
 import io.berth.runtime.Ulimits;
@@ -90,9 +91,12 @@ public record DaemonConfig(
       Duration deleteTimeout,
       Duration statusInterval) {}
 
+  /// @param resumeFrom the size of a layer from which on what has come of it is kept
   public record Images(
       Path registryConfigDir,
       int parallelLayers,
+      TransferSettings transfers,
+      ByteSize resumeFrom,
       Path preloadDir,
       Path trustPolicy,
       Path namespacePolicyDir) {}
@@ -227,8 +231,23 @@ public record DaemonConfig(
     return new Images(
         table.path("registry_config_dir"),
         table.number("parallel_layers", 1, 64),
+        readTransfers(table),
+        table.size("resume_from", new ByteSize(0), new ByteSize(Long.MAX_VALUE)),
         table.path("preload_dir"),
         table.path("trust_policy"),
         table.path("namespace_policy_dir"));
+  }
+
+  private static TransferSettings readTransfers(ConfigTable table) {
+    TransferSettings built = TransferSettings.DEFAULT;
+    return new TransferSettings(
+        built.connect(),
+        built.answer(),
+        table.duration("stall_time", Duration.ZERO, Duration.ofHours(1)),
+        table.size("stall_floor", new ByteSize(0), new ByteSize(1L << 30)).bytes(),
+        table.number("retries", 0, 100),
+        built.backoff(),
+        table.duration("retry_patience", Duration.ZERO, Duration.ofHours(1)),
+        table.number("parallel_layers_per_registry", 1, 64));
   }
 }

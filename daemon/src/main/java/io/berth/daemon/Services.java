@@ -11,9 +11,10 @@ import io.berth.image.ImageStore;
 import io.berth.image.ImageTrust;
 import io.berth.image.LayerIngester;
 import io.berth.image.LayerUnpacker;
+import io.berth.image.PartialBlobs;
+import io.berth.image.PullBoard;
 import io.berth.image.RegistryClient;
 import io.berth.image.RegistryHosts;
-import io.berth.image.TransferSettings;
 import io.berth.image.UnpackLimits;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
@@ -107,17 +108,31 @@ final class Services implements AutoCloseable {
     debts.register(OverlaySnapshotter.DELETE_TREE, snapshotter::settle);
     debts.register("release", debt -> snapshotter.release(debt.subject()));
     var images = new ImageStore(root, snapshotter, List.of(), clock);
+    var pulls = new PullBoard();
     var layers =
         new LayerIngester(
-            snapshotter, new LayerUnpacker(UnpackLimits.DEFAULT), config.images().parallelLayers());
+            snapshotter,
+            new LayerUnpacker(UnpackLimits.DEFAULT),
+            config.images().parallelLayers(),
+            pulls);
     Platform platform = HostPlatform.detect();
+    var partials = new PartialBlobs(root.resolve("partial"), config.images().resumeFrom().bytes());
     var registries =
         new RegistryClient(
-            new RegistryHosts(config.images().registryConfigDir()), TransferSettings.DEFAULT);
+            new RegistryHosts(config.images().registryConfigDir()),
+            config.images().transfers(),
+            partials);
     var trust = new ImageTrust(config.images().trustPolicy(), config.images().namespacePolicyDir());
     var puller =
         new ImagePuller(
-            registries, images, snapshotter, layers, trust, platform, config.runtimes().keySet());
+            registries,
+            images,
+            snapshotter,
+            layers,
+            trust,
+            pulls,
+            platform,
+            config.runtimes().keySet());
     var importer = new ImageImporter(root, images, snapshotter, layers, platform);
 
     CniNetworks networks =
@@ -208,7 +223,7 @@ final class Services implements AutoCloseable {
     figures.gauge(
         "berth.debts.oldest", "age of the oldest debt in seconds", () -> age(debts, clock));
     figures.gauge("berth.pulls.running", "pulls in flight", puller::running);
-    figures.counter("berth.pulled.bytes", "bytes of layers from registries", layers::fetchedBytes);
+    figures.counter("berth.pulled.bytes", "bytes of layers from registries", pulls::fetched);
     figures.counter("berth.layers.fetched", "layers that had to be fetched", layers::fetched);
     figures.counter("berth.layers.reused", "layers that were there already", layers::reused);
 
@@ -221,6 +236,7 @@ final class Services implements AutoCloseable {
         .name("preload")
         .start(() -> {
           snapshotter.removeUnreferenced();
+          partials.removeOld();
           preload(importer, config.images().preloadDir());
         });
     return new Services(
@@ -230,6 +246,7 @@ final class Services implements AutoCloseable {
         List.of(
             runtime.service(),
             new ImageGrpcService(images, puller, clock),
+            new TransferGrpcService(puller, pulls),
             new AdminGrpcService(
                 operations,
                 new PodHistory(recorder, operations),

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.berth.daemon.DaemonConfig.CgroupDriverSetting;
 import io.berth.daemon.DaemonConfig.RuntimeType;
+import io.berth.image.TransferSettings;
 import io.berth.oci.RuntimeSpec.Rlimit;
 import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
@@ -91,7 +92,9 @@ class DaemonConfigTest {
               Duration.ofSeconds(10)),
           new DaemonConfig.Images(
               Path.of("/etc/berth/certs.d"),
-              3,
+              6,
+              TransferSettings.DEFAULT,
+              ByteSize.ofMiB(8),
               Path.of("/var/lib/berth/preload"),
               Path.of("/etc/berth/policy.json"),
               Path.of("/etc/berth/policies")),

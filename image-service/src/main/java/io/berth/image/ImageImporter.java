@@ -28,6 +28,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -310,15 +311,23 @@ public final class ImageImporter {
     }
 
     @Override
-    public int attempts() {
+    public int attempts(Descriptor blob) {
       return 1;
     }
 
     @Override
     @MustBeClosed
-    public InputStream open(Descriptor blob, int attempt) {
+    public InputStream open(Descriptor blob, int attempt, LayerProgress progress) {
       return files.open(paths.getOrDefault(blob.digest(), path(blob.digest())));
     }
+
+    @Override
+    public Semaphore places() {
+      return new Semaphore(1); // for each reader its own: a file takes any number
+    }
+
+    @Override
+    public void forget(Descriptor blob) {} // the archive is all there is
   }
 
   /**

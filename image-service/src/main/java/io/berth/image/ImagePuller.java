@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Brings images from registries: manifest, config, layers, and last the record that makes the image
@@ -28,6 +29,7 @@ public final class ImagePuller {
   private final Snapshotter snapshotter;
   private final LayerIngester layers;
   private final ImageTrust trust;
+  private final PullBoard board;
   private final Platform platform;
   private final Set<String> runtimeHandlers;
   private final SharedOperations<PullRequest, Image> pulls =
@@ -44,6 +46,7 @@ public final class ImagePuller {
       Snapshotter snapshotter,
       LayerIngester layers,
       ImageTrust trust,
+      PullBoard board,
       Platform platform,
       Set<String> runtimeHandlers) {
     this.registries = registries;
@@ -51,6 +54,7 @@ public final class ImagePuller {
     this.snapshotter = snapshotter;
     this.layers = layers;
     this.trust = trust;
+    this.board = board;
     this.platform = platform;
     this.runtimeHandlers = Set.copyOf(runtimeHandlers);
   }
@@ -81,7 +85,13 @@ public final class ImagePuller {
               + runtimeHandlers.stream().sorted().toList());
     }
     try {
-      return pulls.join(request, () -> run(reference, request));
+      return pulls.join(
+          request,
+          () -> {
+            try (PullBoard.Pull progress = board.begin(reference.toString())) {
+              return run(reference, request, progress);
+            }
+          });
     } catch (ImageException e) {
       throw e.within("pull " + reference);
     }
@@ -92,7 +102,8 @@ public final class ImagePuller {
     return pulls.size();
   }
 
-  private Image run(ImageReference reference, PullRequest request) throws InterruptedException {
+  private Image run(ImageReference reference, PullRequest request, PullBoard.Pull progress)
+      throws InterruptedException {
     TrustPolicy.Rule rule = trust.rule(reference, request.namespace());
     Repository repository = registries.open(reference, request.credentials());
     ServedManifest top = Stages.time("manifest", reference.registry(), repository::resolve);
@@ -102,6 +113,8 @@ public final class ImagePuller {
     Optional<Image> present =
         store
             .find(digests.getFirst())
+            // An index has one digest for all platforms.
+            .filter(image -> request.platform() == null)
             // One whose signatures don't suffice may have got better ones since.
             .filter(image -> ImageTrust.judge(rule, reference, image.signatures()).accepted())
             .flatMap(image -> store.addNames(image.id(), tags, digests, request.annotations()));
@@ -111,7 +124,9 @@ public final class ImagePuller {
 
     Chosen chosen =
         Stages.time(
-            "manifest", reference.registry(), () -> choose(repository, content(repository, top)));
+            "manifest",
+            reference.registry(),
+            () -> choose(repository, content(repository, top), request.platform()));
     ImageManifest manifest = chosen.manifest();
     List<ImageSignature> signatures =
         Stages.time(
@@ -132,10 +147,14 @@ public final class ImagePuller {
     // Held before it is looked at: a layer seen now can't vanish before the image is recorded.
     snapshotter.hold(owner, parts.chain());
     try {
+      progress.layers(parts.chain(), parts.blobs(), snapshotter::hasLayer);
       Stages.run("layers", () -> layers.ingest(parts.diffIds(), parts.blobs(), repository));
-      return Stages.time(
-          "record",
-          () -> store.put(parts.record(tags, digests, request.annotations(), signatures)));
+      Image image =
+          Stages.time(
+              "record",
+              () -> store.put(parts.record(tags, digests, request.annotations(), signatures)));
+      progress.succeeded();
+      return image;
     } finally {
       snapshotter.release(owner);
     }
@@ -150,7 +169,8 @@ public final class ImagePuller {
   private record Chosen(ImageManifest manifest, Digest digest) {}
 
   /** Goes from an index to the manifest for this platform; an index may list indexes. */
-  private Chosen choose(Repository repository, ServedManifest served) throws InterruptedException {
+  private Chosen choose(Repository repository, ServedManifest served, @Nullable Platform wanted)
+      throws InterruptedException {
     ServedManifest current = served;
     for (int depth = 0; depth < INDEX_DEPTH; depth++) {
       byte[] content = current.content();
@@ -162,7 +182,7 @@ public final class ImagePuller {
           return new Chosen(manifest, current.digest());
         }
         case ManifestDocument.Choice choice -> {
-          Descriptor best = choice.choose(platform);
+          Descriptor best = choice.choose(wanted == null ? platform : wanted);
           current = repository.manifest(best.digest(), best.size());
         }
       }

@@ -26,7 +26,7 @@ import org.slf4j.LoggerFactory;
 /**
  * Turns blobs into committed layers: each chain ID once, however many images want it at the same
  * time. Transfer, both digests, decompression and unpacking of a layer happen in one pass on three
- * threads, with no compressed copy kept:
+ * threads:
  *
  * <pre>
  * source → blob digest  ⇒  decompress  ⇒  diff ID → unpack into a draft → commit on the parent
@@ -41,30 +41,27 @@ public final class LayerIngester {
   private final Snapshotter snapshotter;
   private final LayerUnpacker unpacker;
   private final Semaphore transfers;
+  private final PullBoard board;
   private final SharedOperations<ChainId, Layer> operations =
       new SharedOperations<>("layer", Duration.ZERO);
   private final AtomicLong holds = new AtomicLong();
   private final LongAdder fetched = new LongAdder();
-  private final LongAdder fetchedBytes = new LongAdder();
   private final LongAdder reused = new LongAdder();
 
   /**
    * @param parallelLayers how many layers are transferred at once, for the whole daemon
    */
-  public LayerIngester(Snapshotter snapshotter, LayerUnpacker unpacker, int parallelLayers) {
+  public LayerIngester(
+      Snapshotter snapshotter, LayerUnpacker unpacker, int parallelLayers, PullBoard board) {
     this.snapshotter = snapshotter;
     this.unpacker = unpacker;
     this.transfers = new Semaphore(parallelLayers, true);
+    this.board = board;
   }
 
   /** How many layers have been fetched so far. */
   public long fetched() {
     return fetched.sum();
-  }
-
-  /** Their size as stored in registries. */
-  public long fetchedBytes() {
-    return fetchedBytes.sum();
   }
 
   /** How many layers pulls and imports have found here already. */
@@ -140,6 +137,7 @@ public final class LayerIngester {
     Wanted wanted = stack.get(index);
     // The callers may have gone when the commit comes: then the end of this hold removes the layer.
     String owner = "layer:" + holds.incrementAndGet();
+    LayerProgress progress = board.layer(wanted.chainId(), wanted.blob());
     snapshotter.hold(owner, wanted.chain().subList(0, index + 1));
     try {
       var present = snapshotter.layer(wanted.chainId());
@@ -151,21 +149,29 @@ public final class LayerIngester {
         try (LayerDraft draft = snapshotter.draft(wanted.chainId(), parent, wanted.diffId())) {
           Usage usage;
           try {
-            usage = fill(draft, wanted, source, attempt);
+            usage = fill(draft, wanted, source, attempt, progress);
           } catch (ImageException e) {
-            if (e.reason() == Reason.DISK || attempt + 1 >= source.attempts()) {
+            boolean wrong = e.reason() == Reason.CORRUPT || e.reason() == Reason.UNSUPPORTED;
+            if (wrong || e.reason() == Reason.DISK) {
+              source.forget(wanted.blob());
+            }
+            if (!wrong || attempt + 1 >= source.attempts(wanted.blob())) {
               throw e;
             }
-            log.warn("{}; trying the next host", e.getMessage());
+            log.warn("{}; fetching it anew", e.getMessage());
             continue;
           }
           if (parent != null && !snapshotter.hasLayer(parent)) {
             ingest(stack, index - 1, source);
           }
-          return draft.commit(usage);
+          Layer layer = draft.commit(usage);
+          source.forget(wanted.blob());
+          progress.done();
+          return layer;
         }
       }
     } catch (SnapshotException | UncheckedIOException | ErrnoException e) {
+      source.forget(wanted.blob());
       throw new ImageException(
           Reason.DISK,
           "layer " + wanted.blob().digest() + " can't be stored: " + e.getMessage(),
@@ -175,21 +181,33 @@ public final class LayerIngester {
     }
   }
 
-  /** Holds one of the transfer permits, but never while waiting for another layer. */
-  private Usage fill(LayerDraft draft, Wanted wanted, BlobSource source, int attempt)
+  /**
+   * Holds a place of the source and then one of the daemon, in this order: who waits for a busy
+   * registry keeps no place from the others. None is held while waiting for another layer.
+   */
+  private Usage fill(
+      LayerDraft draft, Wanted wanted, BlobSource source, int attempt, LayerProgress progress)
       throws InterruptedException {
-    transfers.acquire();
+    progress.waiting();
+    Semaphore places = source.places();
+    places.acquire();
     try {
-      return Fork.onPlatformThread(
-          "unpack " + wanted.blob().digest().abbreviated(),
-          Stages.inherit(
-              () -> Stages.time("unpack", () -> unpack(draft, wanted, source, attempt))));
+      transfers.acquire();
+      try {
+        return Fork.onPlatformThread(
+            "unpack " + wanted.blob().digest().abbreviated(),
+            Stages.inherit(() ->
+                Stages.time("unpack", () -> unpack(draft, wanted, source, attempt, progress))));
+      } finally {
+        transfers.release();
+      }
     } finally {
-      transfers.release();
+      places.release();
     }
   }
 
-  private Usage unpack(LayerDraft draft, Wanted wanted, BlobSource source, int attempt)
+  private Usage unpack(
+      LayerDraft draft, Wanted wanted, BlobSource source, int attempt, LayerProgress progress)
       throws InterruptedException {
     Descriptor blob = wanted.blob();
     String what = "layer " + blob.digest();
@@ -199,7 +217,7 @@ public final class LayerIngester {
                 "fetch " + shortName,
                 () ->
                     new VerifyingStream(
-                        source.open(blob, attempt), what, blob.digest(), blob.size()),
+                        source.open(blob, attempt, progress), what, blob.digest(), blob.size()),
                 BLOB_CHUNK,
                 CHUNKS,
                 Stages.meter("fetch", source.name()));
@@ -210,7 +228,7 @@ public final class LayerIngester {
       Usage usage = unpacker.unpack(tar, draft);
       tar.drain(); // the diff ID covers what follows the archive's end, too
       fetched.increment();
-      fetchedBytes.add(blob.size());
+      progress.storing();
       return usage;
     } catch (IOException e) {
       if (Thread.interrupted()) {

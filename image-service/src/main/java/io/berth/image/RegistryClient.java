@@ -20,8 +20,11 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.locks.ReentrantLock;
 import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
@@ -43,8 +46,13 @@ public final class RegistryClient implements AutoCloseable {
 
   private final RegistryHosts hosts;
   private final TransferSettings settings;
+  private final PartialBlobs partials;
   private final TokenCache tokens = new TokenCache();
   private final ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor();
+
+  /** By registry, for the transfers of layers. Names of registries are few. */
+  private final ConcurrentMap<String, Semaphore> places = new ConcurrentHashMap<>();
+
   private final ReentrantLock lock = new ReentrantLock();
 
   /** Least recently used first, because changed authority files leave unused pools behind. */
@@ -55,9 +63,10 @@ public final class RegistryClient implements AutoCloseable {
 
   private record Limited(String origin, RegistryCredentials credentials) {}
 
-  public RegistryClient(RegistryHosts hosts, TransferSettings settings) {
+  public RegistryClient(RegistryHosts hosts, TransferSettings settings, PartialBlobs partials) {
     this.hosts = hosts;
     this.settings = settings;
+    this.partials = partials;
   }
 
   TokenCache tokens() {
@@ -80,7 +89,14 @@ public final class RegistryClient implements AutoCloseable {
       Caller caller = new Caller(credentialsFor(host, reference, credentials), patience);
       endpoints.add(new RegistryEndpoint(this, host, reference, caller));
     }
-    return new Repository(reference, endpoints, hosts.folder(reference.registry()));
+    return new Repository(
+        reference,
+        endpoints,
+        hosts.folder(reference.registry()),
+        settings,
+        partials,
+        places.computeIfAbsent(
+            reference.registry(), _ -> new Semaphore(settings.perRegistry(), true)));
   }
 
   /** A mirror is another party: it sees only what was given for it by name. */

@@ -54,7 +54,7 @@ final class RegistryEndpoint {
    * @throws ImageException NOT_FOUND, UNAUTHORIZED, REGISTRY_UNAVAILABLE
    */
   ServedManifest resolve(String tagOrDigest) throws InterruptedException {
-    try (var answer = request("HEAD", "/manifests/" + tagOrDigest, true)) {
+    try (var answer = documentRequest("HEAD", "/manifests/" + tagOrDigest)) {
       String digest = answer.header("Docker-Content-Digest");
       if (answer.status() == 200 && digest != null) {
         try {
@@ -75,7 +75,7 @@ final class RegistryEndpoint {
    * @throws ImageException NOT_FOUND, UNAUTHORIZED, REGISTRY_UNAVAILABLE, CORRUPT when too large
    */
   ServedManifest manifest(String tagOrDigest) throws InterruptedException {
-    return document("/manifests/" + tagOrDigest, tagOrDigest);
+    return document("/manifests/" + tagOrDigest, "manifest " + tagOrDigest, tagOrDigest);
   }
 
   /**
@@ -85,13 +85,17 @@ final class RegistryEndpoint {
    *     REGISTRY_UNAVAILABLE, CORRUPT when too large
    */
   ServedManifest referrers(Digest manifest) throws InterruptedException {
-    return document("/referrers/" + manifest, "list of referrers of " + manifest);
+    return document("/referrers/" + manifest, "list of referrers of " + manifest, "");
   }
 
-  private ServedManifest document(String path, String tagOrDigest) throws InterruptedException {
-    try (var answer = request("GET", path, true)) {
+  /**
+   * @param wanted a digest of another algorithm than SHA-256 is computed where this is one
+   */
+  private ServedManifest document(String path, String what, String wanted)
+      throws InterruptedException {
+    try (var answer = documentRequest("GET", path)) {
       if (answer.status() != 200) {
-        throw refusal(answer, "manifest " + tagOrDigest);
+        throw refusal(answer, what);
       }
       byte[] content;
       try (InputStream body = answer.body()) {
@@ -99,17 +103,16 @@ final class RegistryEndpoint {
       }
       if (content.length > MANIFEST_LIMIT) {
         throw new ImageException(
-            Reason.CORRUPT,
-            "manifest " + tagOrDigest + " at " + host.origin() + " is larger than 4 MiB");
+            Reason.CORRUPT, what + " at " + host.origin() + " is larger than 4 MiB");
       }
       Digest digest = Digest.sha256(content);
-      if (tagOrDigest.startsWith(Digest.SHA512 + ":")) {
-        Digest wanted = Digest.parse(tagOrDigest);
-        digest = wanted.matches(content) ? wanted : digest;
+      if (wanted.startsWith(Digest.SHA512 + ":")) {
+        Digest longer = Digest.parse(wanted);
+        digest = longer.matches(content) ? longer : digest;
       }
       return new ServedManifest(digest, answer.header("Content-Type"), content);
     } catch (IOException e) {
-      throw brokeOff("manifest " + tagOrDigest, e);
+      throw brokeOff(what, e);
     }
   }
 
@@ -117,50 +120,72 @@ final class RegistryEndpoint {
    * A blob's content as it arrives, not yet verified. Reading throws REGISTRY_UNAVAILABLE when the
    * transfer breaks off.
    *
+   * @param from the first byte wanted; a host that can't begin there begins at 0, and what comes
+   *     before is dropped
    * @throws ImageException NOT_FOUND, UNAUTHORIZED, REGISTRY_UNAVAILABLE, CORRUPT when the size
    *     announced is another
    */
   @MustBeClosed
   @SuppressWarnings("MustBeClosedChecker") // the answer is closed with the stream that is returned
-  InputStream blob(Descriptor blob) throws InterruptedException {
+  InputStream blob(Descriptor blob, long from) throws InterruptedException {
     String what = "blob " + blob.digest();
-    var answer = request("GET", "/blobs/" + blob.digest(), false);
+    HttpRequest.Builder request = request("GET", "/blobs/" + blob.digest());
+    if (from > 0) {
+      request.header("Range", "bytes=" + from + "-");
+    }
+    var answer = send(request);
     try {
-      if (answer.status() != 200) {
+      boolean ranged = from > 0 && answer.status() == 206;
+      if (answer.status() != 200 && !ranged) {
         throw refusal(answer, what);
       }
+      long begin = ranged ? from : 0;
+      String range = answer.header("Content-Range");
+      if (ranged && (range == null || !range.matches("bytes " + from + "-\\d+/(\\d+|\\*)"))) {
+        throw new ImageException(
+            Reason.REGISTRY_UNAVAILABLE,
+            "registry " + host.origin() + " sends another part of " + what + " than asked for");
+      }
       long length = answer.response().headers().firstValueAsLong("Content-Length").orElse(-1);
-      if (length >= 0 && length != blob.size()) {
+      if (length >= 0 && length != blob.size() - begin) {
         throw new ImageException(
             Reason.CORRUPT,
             what
                 + " at "
                 + host.origin()
                 + " has "
-                + length
+                + (begin + length)
                 + " bytes where the manifest says "
                 + blob.size());
       }
-      return new BlobStream(answer.body(), what);
+      InputStream body = answer.body();
+      body.skipNBytes(from - begin);
+      return new BlobStream(body, what);
     } catch (IOException | RuntimeException e) {
       RegistryClient.closeQuietly(answer);
       throw e instanceof RuntimeException failure ? failure : brokeOff(what, (IOException) e);
     }
   }
 
-  @MustBeClosed
-  @SuppressWarnings("MustBeClosedChecker") // returned or closed
-  private RegistryClient.Answer request(String method, String path, boolean manifest)
-      throws InterruptedException {
+  private HttpRequest.Builder request(String method, String path) {
     // Mirrors that serve several registries tell them apart by this parameter.
     String query =
         host.mirror() ? "?ns=" + URLEncoder.encode(image.registry(), StandardCharsets.UTF_8) : "";
-    HttpRequest.Builder request =
-        HttpRequest.newBuilder(URI.create(host.root() + "/" + image.repository() + path + query))
-            .method(method, HttpRequest.BodyPublishers.noBody());
-    if (manifest) {
-      request.header("Accept", String.join(", ", MediaTypes.MANIFESTS) + ", */*;q=0.1");
-    }
+    return HttpRequest.newBuilder(URI.create(host.root() + "/" + image.repository() + path + query))
+        .method(method, HttpRequest.BodyPublishers.noBody());
+  }
+
+  @MustBeClosed
+  private RegistryClient.Answer documentRequest(String method, String path)
+      throws InterruptedException {
+    return send(
+        request(method, path)
+            .header("Accept", String.join(", ", MediaTypes.MANIFESTS) + ", */*;q=0.1"));
+  }
+
+  @MustBeClosed
+  @SuppressWarnings("MustBeClosedChecker") // returned or closed
+  private RegistryClient.Answer send(HttpRequest.Builder request) throws InterruptedException {
     String shown = auth.header();
     var answer = client.send(request, host, shown, caller);
     // A challenge from where we were redirected to isn't the registry's: it gets no credentials.

@@ -12,6 +12,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Semaphore;
 import org.jspecify.annotations.Nullable;
 
 /** A repository at all hosts that serve it: each request goes to the next host when one fails. */
@@ -19,15 +22,30 @@ final class Repository implements BlobSource {
   private final ImageReference image;
   private final List<RegistryEndpoint> endpoints;
   private final Path configuration;
+  private final TransferSettings settings;
+  private final PartialBlobs partials;
+  private final Semaphore places;
+
+  /** Blobs that began with what an earlier transfer had left. */
+  private final Set<Digest> resumed = ConcurrentHashMap.newKeySet();
 
   /**
    * @param endpoints in the order to ask; the last is the registry itself
    * @param configuration where hosts could be configured, for advice
    */
-  Repository(ImageReference image, List<RegistryEndpoint> endpoints, Path configuration) {
+  Repository(
+      ImageReference image,
+      List<RegistryEndpoint> endpoints,
+      Path configuration,
+      TransferSettings settings,
+      PartialBlobs partials,
+      Semaphore places) {
     this.image = image;
     this.endpoints = endpoints;
     this.configuration = configuration;
+    this.settings = settings;
+    this.partials = partials;
+    this.places = places;
   }
 
   /** One request to one host. */
@@ -132,7 +150,7 @@ final class Repository implements BlobSource {
         endpoint -> {
           try (InputStream in =
               new VerifyingStream(
-                  endpoint.blob(blob), "blob " + blob.digest(), blob.digest(), blob.size())) {
+                  endpoint.blob(blob, 0), "blob " + blob.digest(), blob.digest(), blob.size())) {
             return in.readAllBytes();
           } catch (IOException e) {
             throw new ImageException(
@@ -146,20 +164,40 @@ final class Repository implements BlobSource {
     return image.registry();
   }
 
+  /** One more where what was kept may be to blame. */
   @Override
-  public int attempts() {
-    return (int) endpoints.stream().filter(endpoint -> endpoint.can(Capability.PULL)).count();
+  public int attempts(Descriptor blob) {
+    return pulling().size() + (resumed.contains(blob.digest()) ? 1 : 0);
   }
 
   @Override
   @MustBeClosed
-  public InputStream open(Descriptor blob, int attempt) throws InterruptedException {
-    return endpoints.stream()
-        .filter(endpoint -> endpoint.can(Capability.PULL))
-        .skip(attempt)
-        .findFirst()
-        .orElseThrow()
-        .blob(blob);
+  @SuppressWarnings("MustBeClosedChecker") // closed with the transfer that is returned
+  public InputStream open(Descriptor blob, int attempt, LayerProgress progress) {
+    List<RegistryEndpoint> hosts = pulling();
+    if (hosts.isEmpty()) {
+      throw nobodyMay(Capability.PULL);
+    }
+    int first = resumed.contains(blob.digest()) ? Math.max(0, attempt - 1) : attempt;
+    PartialBlobs.Partial partial = partials.open(blob);
+    if (partial.kept() > 0) {
+      resumed.add(blob.digest());
+    }
+    return new BlobTransfer(blob, hosts.subList(first, hosts.size()), settings, partial, progress);
+  }
+
+  @Override
+  public Semaphore places() {
+    return places;
+  }
+
+  @Override
+  public void forget(Descriptor blob) {
+    partials.forget(blob.digest());
+  }
+
+  private List<RegistryEndpoint> pulling() {
+    return endpoints.stream().filter(endpoint -> endpoint.can(Capability.PULL)).toList();
   }
 
   private <T> T ask(Capability capability, Request<T> request) throws InterruptedException {
@@ -179,9 +217,7 @@ final class Repository implements BlobSource {
       }
     }
     if (last == null) {
-      throw new ImageException(
-          Reason.CONFIGURATION,
-          "no host of " + image.registry() + " may " + capability + "; see " + configuration);
+      throw nobodyMay(capability);
     }
     throw earlier.isEmpty()
         ? last
@@ -189,5 +225,11 @@ final class Repository implements BlobSource {
             last.reason(),
             last.getMessage() + "; before that: " + String.join("; ", earlier),
             last);
+  }
+
+  private ImageException nobodyMay(Capability capability) {
+    return new ImageException(
+        Reason.CONFIGURATION,
+        "no host of " + image.registry() + " may " + capability + "; see " + configuration);
   }
 }

@@ -14,6 +14,7 @@ import java.time.Duration;
  * @param backoff the first pause where a host doesn't say how long to wait; each further one is
  *     twice as long
  * @param patience the longest a request waits for a host that asks for a pause
+ * @param perRegistry how many layers are transferred at once from one registry
  */
 public record TransferSettings(
     Duration connect,
@@ -22,7 +23,8 @@ public record TransferSettings(
     long stallFloor,
     int retries,
     Duration backoff,
-    Duration patience) {
+    Duration patience,
+    int perRegistry) {
 
   public static final TransferSettings DEFAULT =
       new TransferSettings(
@@ -32,5 +34,6 @@ public record TransferSettings(
           10 << 10,
           5,
           Duration.ofSeconds(1),
-          Duration.ofMinutes(1));
+          Duration.ofMinutes(1),
+          3);
 }

@@ -41,7 +41,8 @@ class HostPaceTest {
   void open(@TempDir Path certs) throws Exception {
     registry = new ScriptedRegistry();
     registry.putManifest("app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
-    client = new RegistryClient(new RegistryHosts(certs), ImageHouse.TRANSFERS);
+    client =
+        new RegistryClient(new RegistryHosts(certs), ImageHouse.TRANSFERS, PartialBlobs.none());
   }
 
   @AfterEach

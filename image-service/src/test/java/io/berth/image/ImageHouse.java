@@ -31,13 +31,15 @@ final class ImageHouse implements AutoCloseable {
           1,
           2,
           Duration.ofMillis(10),
-          Duration.ofSeconds(5));
+          Duration.ofSeconds(5),
+          2);
 
   final Path root;
   final Path certs;
   final List<Debt> debts = new CopyOnWriteArrayList<>();
   final OverlaySnapshotter snapshotter;
   final ImageStore store;
+  final PullBoard board = new PullBoard();
   final LayerIngester layers;
   final ImageTrust trust;
   final ImagePuller puller;
@@ -50,17 +52,26 @@ final class ImageHouse implements AutoCloseable {
 
   /** On a folder that may hold the images of a house before. */
   ImageHouse(Path root) throws IOException {
+    this(root, TRANSFERS);
+  }
+
+  ImageHouse(Path root, TransferSettings transfers) throws IOException {
     this.root = root;
     this.certs = Files.createDirectories(root.resolve("certs.d"));
     Debts ledger = (debt, cause) -> debts.add(debt);
     snapshotter = new OverlaySnapshotter(root, ledger);
     store = new ImageStore(root, snapshotter, Set.of("pinned.example/it:1"), Clock.systemUTC());
-    layers = new LayerIngester(snapshotter, new LayerUnpacker(UnpackLimits.DEFAULT), 3);
-    registries = new RegistryClient(new RegistryHosts(certs), TRANSFERS);
+    layers = new LayerIngester(snapshotter, new LayerUnpacker(UnpackLimits.DEFAULT), 3, board);
+    registries =
+        new RegistryClient(
+            new RegistryHosts(certs),
+            transfers,
+            new PartialBlobs(root.resolve("partial"), 64 << 10));
     trust = new ImageTrust(root.resolve("policy.json"), root.resolve("policies"));
     Platform platform = Platform.linux("amd64", "v1");
     puller =
-        new ImagePuller(registries, store, snapshotter, layers, trust, platform, Set.of("runc"));
+        new ImagePuller(
+            registries, store, snapshotter, layers, trust, board, platform, Set.of("runc"));
     importer = new ImageImporter(root, store, snapshotter, layers, platform);
   }
 

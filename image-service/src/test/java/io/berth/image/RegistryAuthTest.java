@@ -35,7 +35,8 @@ class RegistryAuthTest {
   void open(@TempDir Path certs) throws Exception {
     registry = new ScriptedRegistry();
     tokens = new ScriptedRegistry();
-    client = new RegistryClient(new RegistryHosts(certs), TransferSettings.DEFAULT);
+    client =
+        new RegistryClient(new RegistryHosts(certs), TransferSettings.DEFAULT, PartialBlobs.none());
     registry.putManifest("team/app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
   }
 

@@ -50,7 +50,9 @@ class RegistryTlsTest {
     context.init(managers.getKeyManagers(), null, null);
     registry = new ScriptedRegistry(context);
     registry.putManifest("app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
-    client = new RegistryClient(new RegistryHosts(folder), TransferSettings.DEFAULT);
+    client =
+        new RegistryClient(
+            new RegistryHosts(folder), TransferSettings.DEFAULT, PartialBlobs.none());
     hostFolder = Files.createDirectories(folder.resolve("reg.example"));
   }
 

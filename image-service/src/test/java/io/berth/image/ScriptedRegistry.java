@@ -18,6 +18,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicLong;
 import javax.net.ssl.SSLContext;
 import org.jspecify.annotations.Nullable;
 
@@ -26,7 +27,11 @@ final class ScriptedRegistry implements AutoCloseable {
 
   /** What a client asked. */
   record Request(
-      String method, String path, @Nullable String query, @Nullable String authorization) {
+      String method,
+      String path,
+      @Nullable String query,
+      @Nullable String authorization,
+      @Nullable String range) {
     String line() {
       return method + " " + path;
     }
@@ -47,10 +52,16 @@ final class ScriptedRegistry implements AutoCloseable {
     }
   }
 
+  private static final int PIECE = 16 << 10;
+
   private final HttpServer server;
   private final ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor();
   private final Map<String, Stored> content = new ConcurrentHashMap<>();
   final List<Request> requests = new CopyOnWriteArrayList<>();
+
+  /** Bytes of content sent so far. */
+  final AtomicLong sent = new AtomicLong();
+
   volatile Script script = exchange -> false;
 
   ScriptedRegistry() throws IOException {
@@ -106,7 +117,8 @@ final class ScriptedRegistry implements AutoCloseable {
               exchange.getRequestMethod(),
               path,
               exchange.getRequestURI().getRawQuery(),
-              exchange.getRequestHeaders().getFirst("Authorization")));
+              exchange.getRequestHeaders().getFirst("Authorization"),
+              exchange.getRequestHeaders().getFirst("Range")));
       if (script.answer(exchange)) {
         return;
       }
@@ -129,11 +141,40 @@ final class ScriptedRegistry implements AutoCloseable {
         exchange.sendResponseHeaders(200, -1);
         return;
       }
-      exchange.sendResponseHeaders(200, stored.bytes.length == 0 ? -1 : stored.bytes.length);
-      try (OutputStream body = exchange.getResponseBody()) {
-        body.write(stored.bytes);
-      }
+      send(exchange, stored.bytes, stored.bytes.length);
     }
+  }
+
+  /**
+   * Answers with content, from where the request wants it.
+   *
+   * @param end where the connection is cut, the content's length for not at all
+   */
+  void send(HttpExchange exchange, byte[] content, int end) throws IOException {
+    String range = exchange.getRequestHeaders().getFirst("Range");
+    send(
+        exchange,
+        content,
+        range == null ? 0 : Integer.parseInt(range.replaceAll("bytes=(\\d+)-", "$1")),
+        end);
+  }
+
+  void send(HttpExchange exchange, byte[] content, int from, int end) throws IOException {
+    if (from > 0) {
+      exchange
+          .getResponseHeaders()
+          .set(
+              "Content-Range", "bytes " + from + "-" + (content.length - 1) + "/" + content.length);
+    }
+    int length = content.length - from;
+    exchange.sendResponseHeaders(from == 0 ? 200 : 206, length == 0 ? -1 : length);
+    OutputStream body = exchange.getResponseBody(); // closed with the exchange, which may cut it
+    for (int at = from; at < end; at += PIECE) {
+      int piece = Math.min(PIECE, end - at);
+      body.write(content, at, piece);
+      sent.addAndGet(piece);
+    }
+    body.flush();
   }
 
   static boolean answer(HttpExchange exchange, int status, String body) throws IOException {
