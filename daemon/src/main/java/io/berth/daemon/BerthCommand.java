@@ -14,7 +14,8 @@ import picocli.CommandLine.Parameters;
 /// `doctor` work without a daemon and without gRPC.
 @Command(
     name = "berth",
-    description = "Administers Berth, the container runtime. Pods are crictl's business.",
+    description =
+        "Administers Berth, the container runtime. Making and ending pods is crictl's business.",
     mixinStandardHelpOptions = true,
     versionProvider = BerthVersion.class,
     subcommands = {
@@ -23,6 +24,10 @@ import picocli.CommandLine.Parameters;
       BerthCommand.Debts.class,
       BerthCommand.Ops.class,
       ExplainCommand.class,
+      TopCommand.class,
+      StatsCommand.class,
+      EventsCommand.class,
+      InspectCommand.class,
       BerthCommand.Import.class,
       ImageCommand.class,
       LogsCommand.class,

@@ -8,6 +8,8 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /// Says in sentences why a pod was slow or failed, from what is recorded of its operations.
@@ -16,6 +18,12 @@ final class Explanation {
   private static final Duration WORTH_A_WORD = Duration.ofMillis(500);
 
   private static final int SENTENCES = 5;
+
+  /// What an OCI runtime waits for and isn't a process of its own; those in new namespaces have
+  /// names such as `runc:[2:INIT]`.
+  private static final Pattern HOOK =
+      Pattern.compile(
+          "(?:.* > )?(?:runc|crun|youki|runsc)\\S* > (?!runc|crun|youki|runsc)(\\S+).*");
 
   private Explanation() {}
 
@@ -118,8 +126,14 @@ final class Explanation {
       return "CNI plugin " + words[2];
     }
     return switch (stage.name()) {
-      case "runtime create", "runtime start", "runtime delete", "runtime exec" ->
-          "OCI runtime " + subject + " (" + words[1] + ")";
+      case "runtime create", "runtime start", "runtime delete" ->
+          hook(stage).map(hook -> "OCI hook " + hook + ", run by ").orElse("")
+              + "OCI runtime "
+              + subject
+              + " ("
+              + words[1]
+              + ")";
+      case "runtime exec" -> "OCI runtime " + subject + " (exec)";
       case "conmon" -> "conmon";
       case "manifest", "config", "fetch" -> "registry " + subject + " (" + stage.name() + ")";
       case "volume" -> "the file system of " + subject;
@@ -127,6 +141,12 @@ final class Explanation {
       case "grace" -> "the container's own end";
       default -> "stage " + name(stage);
     };
+  }
+
+  private static Optional<String> hook(Stages.Stage stage) {
+    Stages.Waited process = stage.process();
+    Matcher chain = HOOK.matcher(process == null ? "" : process.chain());
+    return chain.matches() ? Optional.of(chain.group(1)) : Optional.empty();
   }
 
   private static Optional<String> waiting(Stages.Stage stage) {

@@ -73,6 +73,10 @@ final class OperationLog {
       return endless;
     }
 
+    Duration elapsed() {
+      return Duration.ofNanos(System.nanoTime() - startNanos);
+    }
+
     void concerns(String object) {
       this.object = object;
     }
@@ -132,7 +136,7 @@ final class OperationLog {
           object,
           subject,
           startedAt,
-          Duration.ofNanos(System.nanoTime() - startNanos),
+          elapsed(),
           code,
           error,
           trace,
@@ -189,6 +193,16 @@ final class OperationLog {
 
   int runningCount() {
     return running.size();
+  }
+
+  /// How long the operation has been running that has been running longest, of those that are to
+  /// end; zero if none does.
+  Duration oldest() {
+    return running.stream()
+        .filter(operation -> !operation.isEndless())
+        .map(Running::elapsed)
+        .max(Comparator.naturalOrder())
+        .orElse(Duration.ZERO);
   }
 
   /// How many calls that change something have ended so far.

@@ -220,8 +220,17 @@ final class Services implements AutoCloseable {
         "berth.containers", "containers on record", () -> runtime.containers().list().size());
     figures.gauge("berth.images", "images", () -> images.list().size());
     figures.gauge("berth.debts", "clean-up that is owed", () -> debts.list().size());
+    figures.gauge("berth.debts.oldest.seconds", "age of the oldest debt", () -> age(debts, clock));
     figures.gauge(
-        "berth.debts.oldest", "age of the oldest debt in seconds", () -> age(debts, clock));
+        "berth.calls.oldest.seconds",
+        "age of the operation that has been running longest, streams aside",
+        () -> operations.oldest().toNanos() / 1e9);
+    figures.gauge(
+        "berth.event.subscribers", "subscribers of pod events", runtime::eventSubscribers);
+    figures.gauge(
+        "berth.streaming.sessions",
+        "connections of exec, attach and port-forward",
+        streaming::connections);
     figures.gauge("berth.pulls.running", "pulls in flight", puller::running);
     figures.counter("berth.pulled.bytes", "bytes of layers from registries", pulls::fetched);
     figures.counter("berth.layers.fetched", "layers that had to be fetched", layers::fetched);

@@ -103,8 +103,8 @@ class ExplanationTest {
                     operation("StartContainer", 4100, null, "", running),
                     operation("RunPodSandbox", 20, Status.Code.OK, ""))))
         .containsExactly(
-            "StartContainer has been running for 4.1 s: OCI runtime runc (start) has taken 4.0 s of"
-                + " it, waiting for sleep (runc > hook > sleep)");
+            "StartContainer has been running for 4.1 s: OCI hook hook, run by OCI runtime runc (start)"
+                + " has taken 4.0 s of it, waiting for sleep (runc > hook > sleep)");
   }
 
   @Test

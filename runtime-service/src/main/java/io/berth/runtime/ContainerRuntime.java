@@ -24,6 +24,7 @@ public final class ContainerRuntime implements AutoCloseable {
   private final ImageVolumes imageVolumes;
   private final ContainerRecovery recovery;
   private final ContainerStore containers;
+  private final PodEvents events;
   private final UsageReports usage;
   private final RuntimeGrpcService service;
   private final LogRotation logs;
@@ -66,7 +67,7 @@ public final class ContainerRuntime implements AutoCloseable {
     debts.register("container-record", debt -> store.delete(new ContainerId(debt.subject())));
     debts.register("log", ContainerRuntime::deleteLog);
 
-    PodEvents events = new PodEvents(sandboxes, store);
+    events = new PodEvents(sandboxes, store);
     exits = new ExitWatch(layout, store, new OomKills(layout, cgroups), teardown);
     imageVolumes = new ImageVolumes(layout, images, snapshotter, sandboxes, debts);
     debts.register(ImageVolumes.DEBT, imageVolumes::settle);
@@ -146,6 +147,11 @@ public final class ContainerRuntime implements AutoCloseable {
     imageVolumes.recover();
     recovery.recover();
     logs.start();
+  }
+
+  /** How many subscribers of events there are now. */
+  public int eventSubscribers() {
+    return events.subscribers();
   }
 
   /** The one owner of the containers' records. */

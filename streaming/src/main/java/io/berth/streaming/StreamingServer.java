@@ -95,6 +95,11 @@ public final class StreamingServer implements AutoCloseable {
     listening();
   }
 
+  /** How many clients are connected now. */
+  public synchronized int connections() {
+    return listening == null ? 0 : listening.clients.size();
+  }
+
   private synchronized Listening listening() {
     if (closed) {
       throw new StreamingException(
