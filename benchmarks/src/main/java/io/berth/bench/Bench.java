@@ -35,6 +35,7 @@ public final class Bench implements Callable<Integer> {
     pull,
     memory,
     stream,
+    stats,
     clean
   }
 
@@ -56,14 +57,16 @@ public final class Bench implements Callable<Integer> {
       paramLabel = "WHAT",
       description =
           "What to measure: ${COMPLETION-CANDIDATES}; default: start, lifecycle, pull, memory as far"
-              + " as their options are given. stream measures execs. clean only removes the pods that a broken run left.")
+              + " as their options are given. stream measures execs, stats holds --pods pods. clean"
+              + " only removes the pods that a broken run left.")
   Set<Measurement> what =
       Set.of(Measurement.start, Measurement.lifecycle, Measurement.pull, Measurement.memory);
 
   @Option(
       names = "--pods",
       paramLabel = "N",
-      description = "Lives per kind, and pods held for the memory. Default: ${DEFAULT-VALUE}.")
+      description =
+          "Lives per kind, and pods held for memory and stats. Default: ${DEFAULT-VALUE}.")
   int pods = 50;
 
   @Option(
@@ -249,13 +252,15 @@ public final class Bench implements Callable<Integer> {
     if (!what.contains(Measurement.lifecycle)
         && !what.contains(Measurement.memory)
         && !what.contains(Measurement.stream)
+        && !what.contains(Measurement.stats)
         && !what.contains(Measurement.pull)) {
       return;
     }
     long fresh = what.contains(Measurement.memory) ? ProcessMemory.pss(daemon) : 0;
     if (what.contains(Measurement.lifecycle)
         || what.contains(Measurement.memory)
-        || what.contains(Measurement.stream)) {
+        || what.contains(Measurement.stream)
+        || what.contains(Measurement.stats)) {
       pods(client, daemon, binary, scratch, fresh);
     }
     if (what.contains(Measurement.pull) && registry != null) {
@@ -301,6 +306,12 @@ public final class Bench implements Callable<Integer> {
       progress("memory");
       var life = new PodLife(client, template, networks.equals(List.of(Network.host)));
       section("Memory", new MemoryBenchmark(client, life, daemon).run(pods, fresh).toString());
+    }
+    if (what.contains(Measurement.stats)) {
+      progress("stats");
+      var life = new PodLife(client, template, networks.equals(List.of(Network.host)));
+      section(
+          "Stats of %d pods".formatted(pods), new StatsBenchmark(client, life, daemon).run(pods));
     }
   }
 

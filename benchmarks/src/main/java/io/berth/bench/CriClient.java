@@ -21,7 +21,11 @@ import io.berth.cri.v1.LinuxContainerConfig;
 import io.berth.cri.v1.LinuxContainerSecurityContext;
 import io.berth.cri.v1.LinuxPodSandboxConfig;
 import io.berth.cri.v1.LinuxSandboxSecurityContext;
+import io.berth.cri.v1.ListContainerStatsRequest;
+import io.berth.cri.v1.ListContainersRequest;
+import io.berth.cri.v1.ListPodSandboxMetricsRequest;
 import io.berth.cri.v1.ListPodSandboxRequest;
+import io.berth.cri.v1.ListPodSandboxStatsRequest;
 import io.berth.cri.v1.NamespaceMode;
 import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandbox;
@@ -246,6 +250,35 @@ final class CriClient implements AutoCloseable {
         stats.getCpu().getTimestamp(),
         stats.getCpu().getUsageCoreNanoSeconds().getValue(),
         stats.getMemory().getWorkingSetBytes().getValue());
+  }
+
+  /** The stats of all containers, asked as a kubelet does. */
+  void containerStats() {
+    call(
+        "ListContainerStats",
+        () -> runtime().listContainerStats(ListContainerStatsRequest.getDefaultInstance()));
+  }
+
+  void podStats() {
+    call(
+        "ListPodSandboxStats",
+        () -> runtime().listPodSandboxStats(ListPodSandboxStatsRequest.getDefaultInstance()));
+  }
+
+  void podMetrics() {
+    call(
+        "ListPodSandboxMetrics",
+        () -> runtime().listPodSandboxMetrics(ListPodSandboxMetricsRequest.getDefaultInstance()));
+  }
+
+  /** What a kubelet asks each second to learn what has changed. */
+  void relist() {
+    call(
+        "ListPodSandbox",
+        () -> runtime().listPodSandbox(ListPodSandboxRequest.getDefaultInstance()));
+    call(
+        "ListContainers",
+        () -> runtime().listContainers(ListContainersRequest.getDefaultInstance()));
   }
 
   boolean hasImage(String name) {
