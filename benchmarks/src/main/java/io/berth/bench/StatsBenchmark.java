@@ -92,7 +92,7 @@ final class StatsBenchmark {
     row(table, "ListContainerStats", backToBack(client::containerStats), GOAL);
     row(table, "ListPodSandboxStats", backToBack(client::podStats), "");
     row(table, "ListPodSandboxMetrics", backToBack(client::podMetrics), GOAL);
-    List<Path> files = files(running);
+    List<CgroupFile> files = files(running);
     row(
         table,
         "floor: %d cgroup files opened, read, closed".formatted(files.size()),
@@ -168,23 +168,21 @@ final class StatsBenchmark {
     return Duration.ofNanos(System.nanoTime() - began);
   }
 
-  private static Runnable walk(List<Path> paths) {
+  private static Runnable walk(List<CgroupFile> files) {
     var file = new KernelFile();
-    record Name(byte[] folder, byte[] file) {}
-    List<Name> names =
-        paths.stream()
-            .map(path ->
-                new Name(
-                    KernelFile.name(path.getParent().toString()),
-                    KernelFile.name(path.getFileName().toString())))
-            .toList();
-    return () ->
-        names.forEach(name -> {
-          var _ = file.read(name.folder(), name.file());
-        });
+    byte[][] folders =
+        files.stream().map(f -> KernelFile.name(f.folder().toString())).toArray(byte[][]::new);
+    byte[][] names = files.stream().map(f -> KernelFile.name(f.name())).toArray(byte[][]::new);
+    return () -> {
+      for (int i = 0; i < names.length; i++) {
+        var _ = file.read(folders[i], names[i]);
+      }
+    };
   }
 
-  private static List<Path> files(List<PodLife.Running> running) throws IOException {
+  private record CgroupFile(Path folder, String name) {}
+
+  private static List<CgroupFile> files(List<PodLife.Running> running) throws IOException {
     boolean unified = Files.exists(CGROUPS.resolve("cgroup.controllers"));
     Path memory = unified ? CGROUPS : CGROUPS.resolve("memory");
     List<Path> cgroups;
@@ -196,17 +194,14 @@ final class StatsBenchmark {
               .map(memory::relativize)
               .toList();
     }
-    List<Path> files = new ArrayList<>();
+    List<CgroupFile> files = new ArrayList<>();
     for (Path cgroup : cgroups) {
       for (String name : unified ? FILES_V2 : FILES_V1) {
         int slash = name.indexOf('/');
-        Path file =
-            CGROUPS
-                .resolve(name.substring(0, slash))
-                .resolve(cgroup)
-                .resolve(name.substring(slash + 1));
-        if (Files.exists(file)) {
-          files.add(file);
+        Path folder = CGROUPS.resolve(name.substring(0, slash)).resolve(cgroup);
+        String file = name.substring(slash + 1);
+        if (Files.exists(folder.resolve(file))) {
+          files.add(new CgroupFile(folder, file));
         }
       }
     }
