@@ -44,7 +44,8 @@ final class Exposition {
         throw new AssertionError("not in the format: " + line);
       }
       String name = sample.group(1);
-      String family = types.containsKey(name) ? name : name.replaceFirst("_(sum|count|bucket)$", "");
+      String family =
+          types.containsKey(name) ? name : name.replaceFirst("_(sum|count|bucket)$", "");
       if (!types.containsKey(family)) {
         throw new AssertionError("a sample without a type: " + line);
       }

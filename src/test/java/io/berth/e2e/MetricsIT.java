@@ -45,8 +45,7 @@ class MetricsIT {
   }
 
   private static Exposition scrape(int port) throws IOException {
-    try (var body =
-        URI.create("http://127.0.0.1:" + port + "/metrics").toURL().openStream()) {
+    try (var body = URI.create("http://127.0.0.1:" + port + "/metrics").toURL().openStream()) {
       return new Exposition(new String(body.readAllBytes(), StandardCharsets.UTF_8));
     }
   }

@@ -88,8 +88,8 @@ final class CriJson {
     String indent = "  ".repeat(depth);
     for (var property : node.properties()) {
       JsonNode value = property.getValue();
-      if (value.isEmpty() && value.isContainerNode()
-          || value.asText().isEmpty() && value.isTextual()) {
+      if ((value.isContainerNode() && value.isEmpty())
+          || (value.isTextual() && value.asText().isEmpty())) {
         continue;
       }
       text.append(indent).append(property.getKey()).append(':');

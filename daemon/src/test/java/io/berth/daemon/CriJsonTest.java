@@ -33,14 +33,12 @@ class CriJsonTest {
             .putInfo("pid", "17")
             .putInfo("info", "{\"runtimeSpec\":{\"ociVersion\":\"1.1.0\"}}")
             .putInfo("broken", "{");
-    assertThat(CriJson.object(answer.build()))
-        .satisfies(json -> {
-          assertThat(json.at("/status/exitCode").asInt()).isEqualTo(137);
-          assertThat(json.at("/status/state").asText()).isEqualTo("CONTAINER_EXITED");
-          assertThat(json.at("/status/labels/app").asText()).isEqualTo("shop");
-          assertThat(json.at("/info/info/runtimeSpec/ociVersion").asText()).isEqualTo("1.1.0");
-          assertThat(json.at("/info/broken").asText()).isEqualTo("{");
-        });
+    var json = CriJson.object(answer.build());
+    assertThat(json.at("/status/exitCode").asInt()).isEqualTo(137);
+    assertThat(json.at("/status/state").asText()).isEqualTo("CONTAINER_EXITED");
+    assertThat(json.at("/status/labels/app").asText()).isEqualTo("shop");
+    assertThat(json.at("/info/info/runtimeSpec/ociVersion").asText()).isEqualTo("1.1.0");
+    assertThat(json.at("/info/broken").asText()).isEqualTo("{");
   }
 
   @Test
