@@ -33,6 +33,7 @@ import picocli.CommandLine.Parameters;
       LogsCommand.class,
       PullCommand.class,
       PullsCommand.class,
+      CompletionCommand.class,
       BerthCommand.VersionCommand.class
     },
     synopsisSubcommandLabel = "COMMAND")

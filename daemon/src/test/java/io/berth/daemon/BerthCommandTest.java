@@ -3,11 +3,14 @@ package io.berth.daemon;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.ByteArrayOutputStream;
+import java.io.File;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -37,6 +40,53 @@ class BerthCommandTest {
   @Test
   void versionIsTheBuilds() {
     assertThat(berth("version")).matches("0: berth \\d+\\.\\d+\\.\\d+\\R");
+  }
+
+  @Test
+  void bashCompletesSubcommandsAndOptions() throws Exception {
+    assertThat(completed("berth", "exp")).containsExactly("explain");
+    assertThat(completed("berth", "config", "")).contains("default", "check");
+    assertThat(completed("berth", "ops", "--al")).containsExactly("--all");
+    assertThat(completed("berth", "debts", "-o", "")).containsExactlyInAnyOrder("text", "json");
+  }
+
+  /// What bash proposes for the last word.
+  private List<String> completed(String... words) throws IOException, InterruptedException {
+    Path script = folder.resolve("completion");
+    Files.writeString(script, berth("completion", "bash").replaceFirst("^0: ", ""));
+    var command =
+        new ArrayList<>(
+            List.of(
+                "bash",
+                "-c",
+                ". %s; COMP_WORDS=(\"${@}\"); COMP_CWORD=$(($# - 1)); _complete_berth;"
+                        .formatted(script)
+                    + " printf '%s\\n' \"${COMPREPLY[@]}\"",
+                "bash"));
+    command.addAll(List.of(words));
+    Process bash =
+        new ProcessBuilder(command)
+            .redirectErrorStream(true)
+            .redirectInput(ProcessBuilder.Redirect.from(new File("/dev/null")))
+            .start();
+    String proposed = new String(bash.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(bash.waitFor()).as(proposed).isZero();
+    return proposed.lines().map(String::strip).toList();
+  }
+
+  @Test
+  void fishIsToldOfSubcommandsOptionsAndValues() {
+    assertThat(berth("completion", "fish").lines())
+        .contains(
+            "complete -c berth -n '__fish_use_subcommand' -a stats -d 'Shows what pods and their"
+                + " containers use now'",
+            "complete -c berth -n '__fish_seen_subcommand_from ops' -s a -l all -d 'The latest"
+                + " finished operations, too'",
+            "complete -c berth -n '__fish_seen_subcommand_from debts' -s o -l output -x -a 'text"
+                + " json'",
+            "complete -c berth -n '__fish_seen_subcommand_from config; and not"
+                + " __fish_seen_subcommand_from default check' -a check -d 'Finds every mistake in"
+                + " FILE and config.d/*.toml beside it'");
   }
 
   private static String berth(String... words) {
