@@ -4,6 +4,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.net.InetSocketAddress;
+import java.net.URI;
+import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -251,6 +253,28 @@ final class ConfigTable {
         key,
         Optional.empty(),
         text -> text.isEmpty() ? Optional.empty() : Optional.of(parseAddress(text)));
+  }
+
+  /// `http://` or `https://` with a host; the empty string stands for "off".
+  Optional<URI> optionalUri(String key) {
+    return string(
+        key,
+        Optional.empty(),
+        text -> text.isEmpty() ? Optional.empty() : Optional.of(parseUri(text)));
+  }
+
+  private static URI parseUri(String text) {
+    try {
+      URI uri = new URI(text);
+      if (List.of("http", "https").contains(String.valueOf(uri.getScheme()))
+          && uri.getHost() != null) {
+        return uri;
+      }
+    } catch (URISyntaxException malformed) {
+      throw new IllegalArgumentException("is no address: " + malformed.getMessage(), malformed);
+    }
+    throw new IllegalArgumentException(
+        "must be an address such as \"http://127.0.0.1:4318\", not \"" + text + "\"");
   }
 
   /// `address:port`; port 0 is a free one.

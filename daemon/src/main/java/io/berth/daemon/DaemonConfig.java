@@ -6,6 +6,7 @@ import io.berth.runtime.SpecSettings;
 import io.berth.runtime.Ulimits;
 import io.berth.streaming.StreamingSettings;
 import java.net.InetSocketAddress;
+import java.net.URI;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -23,6 +24,7 @@ public record DaemonConfig(
     State state,
     Log log,
     Metrics metrics,
+    Tracing tracing,
     Recorder recorder,
     Watchdog watchdog,
     Containers containers,
@@ -46,6 +48,9 @@ public record DaemonConfig(
   public record Log(Level level) {}
 
   public record Metrics(Optional<InetSocketAddress> address) {}
+
+  /// @param endpoint of an OpenTelemetry collector
+  public record Tracing(Optional<URI> endpoint) {}
 
   public record Recorder(ByteSize size) {}
 
@@ -123,6 +128,7 @@ public record DaemonConfig(
             state,
             root.table("log", table -> new Log(table.choice("level", Level.class))),
             root.table("metrics", table -> new Metrics(table.optionalAddress("address"))),
+            root.table("tracing", table -> new Tracing(table.optionalUri("endpoint"))),
             root.table("recorder", DaemonConfig::readRecorder),
             root.table("watchdog", DaemonConfig::readWatchdog),
             root.table("containers", DaemonConfig::readContainers),

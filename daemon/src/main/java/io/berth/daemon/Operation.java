@@ -43,6 +43,11 @@ record Operation(
     return READING.matcher(method).matches();
   }
 
+  /// Calls are named as in the protocol; work in the background begins with a small letter.
+  boolean isCall() {
+    return Character.isUpperCase(method.charAt(0));
+  }
+
   /// Calls that probes repeat every second for as long as a pod lives.
   boolean isRepeated() {
     return method.equals("ExecSync");

@@ -213,6 +213,11 @@ final class Services implements AutoCloseable {
     if (config.metrics().address().isPresent()) {
       operations.tell(new CallMetrics(meters, operations));
     }
+    config
+        .tracing()
+        .endpoint()
+        .ifPresent(endpoint ->
+            operations.tell(push(open, Tracing.start(endpoint, BerthVersion.current()))));
     push(open, Watchdog.start(operations, recorder, config.watchdog()));
     var figures = new Figures(meters);
     figures.gauge("berth.pods", "pods on record", () -> sandboxes.list().size());

@@ -41,6 +41,7 @@ class DaemonConfigTest {
           new DaemonConfig.State(Path.of("/run/berth"), Path.of("/var/lib/berth")),
           new DaemonConfig.Log(Level.INFO),
           new DaemonConfig.Metrics(Optional.empty()),
+          new DaemonConfig.Tracing(Optional.empty()),
           new DaemonConfig.Recorder(ByteSize.ofMiB(4)),
           new DaemonConfig.Watchdog(
               Duration.ofSeconds(30),
@@ -196,6 +197,7 @@ class DaemonConfigTest {
         "cni.bin_dirs = [] | must be a list of absolute paths",
         "cni.bin_dirs = [\"bin\"] | must be an absolute path",
         "metrics.address = \"localhost\" | must be an IP address and a port",
+        "tracing.endpoint = \"127.0.0.1:4318\" | must be an address such as \"http://",
         "log.level = \"warning\" | must be one of",
         "cni = 5 | must be a table",
         "runtimes.kata.type = \"oci\" | the key \"path\" is missing",
