@@ -315,20 +315,23 @@ class ExplainIT {
                       "size=768k,mode=0700",
                       "small-disk",
                       daemon.rootFolder().toString())));
-      daemon.restart();
+      try {
+        daemon.restart();
       PodSandboxConfig pod = Requests.pod(daemon, "full-disk").build();
-      assertThatThrownBy(() -> pull(daemon, pod)).hasMessageContaining("No space left on device");
+      assertThatThrownBy(() -> pull(daemon, pod)).hasMessageContaining("no space left on device");
       assertThat(new BerthCli(daemon).run("explain", "full-disk").lines())
           .anyMatch(line ->
               line.startsWith("PullImage failed after")
                   && line.contains("unpack")
-                  && line.contains("No space left on device"));
+                  && line.contains("no space left on device"));
+      } finally {
       daemon.stop();
       Commands.run(
           daemon.inItsMounts(
               List.of(
                   TestTools.installed("umount", "mount").toString(),
                   daemon.rootFolder().toString())));
+      }
       daemon.restart();
     }
   }

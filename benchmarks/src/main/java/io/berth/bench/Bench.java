@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
@@ -104,6 +105,20 @@ public final class Bench implements Callable<Integer> {
       paramLabel = "NAME",
       description = "Runtime handler of the pods. Default: the runtime's own.")
   String handler = "";
+
+  @Option(
+      names = "--stuck",
+      paramLabel = "HANDLER=FILE",
+      description =
+          "For stats: a handler whose runtime, asked to start, makes FILE.hangs and waits while FILE"
+              + " is there. Without it nothing hangs.")
+  Map<String, Path> stuck = Map.of();
+
+  @Option(
+      names = "--seconds",
+      paramLabel = "N",
+      description = "For stats: how long to ask at a kubelet's rates. Default: ${DEFAULT-VALUE}.")
+  int seconds = 90;
 
   @Option(
       names = "--runtime",
@@ -311,8 +326,20 @@ public final class Bench implements Callable<Integer> {
       progress("stats");
       var life = new PodLife(client, template, networks.equals(List.of(Network.host)));
       section(
-          "Stats of %d pods".formatted(pods), new StatsBenchmark(client, life, daemon).run(pods));
+          "Stats of %d pods".formatted(pods),
+          new StatsBenchmark(client, life, daemon, stuckRuntime(client, template), seconds)
+              .run(pods));
     }
+  }
+
+  private @Nullable StuckRuntime stuckRuntime(CriClient client, PodLife.Template template) {
+    for (Map.Entry<String, Path> one : stuck.entrySet()) {
+      var hanging =
+          new PodLife.Template(
+              template.image(), one.getKey(), template.logFolder(), template.command());
+      return new StuckRuntime(client, new PodLife(client, hanging, true), one.getValue());
+    }
+    return null;
   }
 
   private void pull(CriClient client, String host) throws IOException, InterruptedException {

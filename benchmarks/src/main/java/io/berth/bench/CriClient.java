@@ -10,6 +10,7 @@ import io.berth.bench.BenchException.Reason;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ContainerMetadata;
 import io.berth.cri.v1.ContainerStatsRequest;
+import io.berth.cri.v1.ContainerStatusRequest;
 import io.berth.cri.v1.CreateContainerRequest;
 import io.berth.cri.v1.ExecRequest;
 import io.berth.cri.v1.ExecSyncRequest;
@@ -39,6 +40,7 @@ import io.berth.cri.v1.RemovePodSandboxRequest;
 import io.berth.cri.v1.RunPodSandboxRequest;
 import io.berth.cri.v1.RuntimeServiceGrpc;
 import io.berth.cri.v1.StartContainerRequest;
+import io.berth.cri.v1.StatusRequest;
 import io.berth.cri.v1.StopContainerRequest;
 import io.berth.cri.v1.StopPodSandboxRequest;
 import io.berth.cri.v1.VersionRequest;
@@ -279,6 +281,15 @@ final class CriClient implements AutoCloseable {
     call(
         "ListContainers",
         () -> runtime().listContainers(ListContainersRequest.getDefaultInstance()));
+  }
+
+  void containerStatus(String id) {
+    var request = ContainerStatusRequest.newBuilder().setContainerId(id).build();
+    call("ContainerStatus " + id, () -> runtime().containerStatus(request));
+  }
+
+  void status() {
+    call("Status", () -> runtime().status(StatusRequest.getDefaultInstance()));
   }
 
   boolean hasImage(String name) {

@@ -4,7 +4,6 @@ import io.berth.linux.ProcessChain;
 import io.berth.linux.Stages;
 import java.time.Duration;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -97,7 +96,7 @@ final class Watchdog implements AutoCloseable {
     Optional<Stages.Running> late =
         stages.stream()
             .filter(stage -> stage.stage().elapsed().compareTo(limits.of(stage.stage().name())) > 0)
-            .max(Comparator.comparingInt(stage -> stage.stage().depth()));
+            .reduce((_, inner) -> inner);
     boolean overdue = late.isPresent() || (stages.isEmpty() && now.elapsed().compareTo(limit) > 0);
     if (overdue && now.elapsed().compareTo(attention.nextReport) >= 0) {
       attention.nextReport = now.elapsed().multipliedBy(2);

@@ -85,13 +85,13 @@ public final class Stages {
     }
 
     public Stage stage() {
-      return stage(-1);
+      return stage(depth, -1);
     }
 
-    private synchronized Stage stage(int parent) {
+    private synchronized Stage stage(int within, int parent) {
       long total = open ? elapsed + System.nanoTime() - since : elapsed;
       return new Stage(
-          name, subject, startedAt, Duration.ofNanos(total), open, error, depth, parent, process);
+          name, subject, startedAt, Duration.ofNanos(total), open, error, within, parent, process);
     }
 
     /** The thread that is in this stage. */
@@ -133,7 +133,7 @@ public final class Stages {
   public static final class Log {
     // Both guarded by this.
     private final List<Running> stages = new ArrayList<>(8);
-    private final List<Log> joined = new ArrayList<>(0);
+    private final List<Joined> joined = new ArrayList<>(0);
     private final Background background;
 
     public Log() {
@@ -151,47 +151,68 @@ public final class Stages {
       return background;
     }
 
-    /** In the order of their start, with those of operations that this one has joined. */
+    /** Another operation's, and the stage that waits for it. */
+    private record Joined(Log log, @Nullable Running within) {}
+
+    /**
+     * A stage as this operation sees it.
+     *
+     * @param since its start, or that of the stage that joined it later
+     */
+    private record Placed(Running stage, @Nullable Running outer, long since) {}
+
+    /**
+     * In the order of their start, outer ones first; those of operations that this one has joined
+     * are within the stage that waits for them.
+     */
     public List<Stage> stages() {
-      List<Running> all = new ArrayList<>();
-      collect(all);
+      List<Placed> all = new ArrayList<>();
+      collect(null, 0, all);
       if (hasJoined()) {
-        all.sort(Comparator.comparingLong(running -> running.startedAt));
+        all.sort(Comparator.comparingLong(Placed::since));
       }
       List<Stage> list = new ArrayList<>(all.size());
       IdentityHashMap<Running, Integer> places = new IdentityHashMap<>();
-      for (Running running : all) {
-        places.put(running, list.size());
-        Running outer = running.outer;
-        list.add(running.stage(outer == null ? -1 : places.getOrDefault(outer, -1)));
+      for (Placed placed : all) {
+        places.put(placed.stage(), list.size());
+        int parent = placed.outer() == null ? -1 : places.getOrDefault(placed.outer(), -1);
+        list.add(placed.stage().stage(parent < 0 ? 0 : list.get(parent).depth() + 1, parent));
       }
       return List.copyOf(list);
     }
 
     /** Those that run now, outer ones first. */
     public List<Running> running() {
-      List<Running> all = new ArrayList<>();
-      collect(all);
-      all.removeIf(stage -> !stage.stage().running());
-      return all;
+      List<Placed> all = new ArrayList<>();
+      collect(null, 0, all);
+      return all.stream().map(Placed::stage).filter(stage -> stage.stage().running()).toList();
     }
 
-    private void collect(List<Running> into) {
-      List<Log> others;
+    private void collect(@Nullable Running within, long since, List<Placed> into) {
+      List<Joined> others;
       synchronized (this) {
-        into.addAll(stages);
+        for (Running stage : stages) {
+          into.add(
+              new Placed(
+                  stage,
+                  stage.outer == null ? within : stage.outer,
+                  Math.max(stage.startedAt, since)));
+        }
         others = joined.isEmpty() ? List.of() : List.copyOf(joined);
       }
-      others.forEach(log -> log.collect(into));
+      for (Joined other : others) {
+        Running waits = other.within() == null ? within : other.within();
+        other.log().collect(waits, waits == null ? 0 : Math.max(waits.startedAt, since), into);
+      }
     }
 
     private synchronized boolean hasJoined() {
       return !joined.isEmpty();
     }
 
-    private synchronized void join(Log other) {
-      if (!joined.contains(other)) {
-        joined.add(other);
+    private synchronized void join(Log other, @Nullable Running within) {
+      if (joined.stream().noneMatch(known -> known.log() == other)) {
+        joined.add(new Joined(other, within));
       }
     }
 
@@ -261,10 +282,13 @@ public final class Stages {
     return () -> ScopedValue.where(CURRENT, scope).call(body::call);
   }
 
-  /** Shows the stages of work that the current operation waits for, though others began it. */
+  /**
+   * Shows the stages of work that the current operation waits for, though others began it, within
+   * the current stage.
+   */
   public static void join(Log other) {
     if (CURRENT.isBound() && CURRENT.get().log() != other) {
-      CURRENT.get().log().join(other);
+      CURRENT.get().log().join(other, CURRENT.get().stage());
     }
   }
 

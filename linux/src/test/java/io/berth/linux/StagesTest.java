@@ -1,6 +1,7 @@
 package io.berth.linux;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.tuple;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
@@ -180,5 +181,27 @@ class StagesTest {
               return "";
             });
     assertThat(log.stages()).extracting(Stages.Stage::name).containsExactly("fetch");
+  }
+
+  @Test
+  void joinedWorkIsWithinTheStageThatWaitsForItThoughItBeganEarlier() throws Exception {
+    var shared = new Stages.Log();
+    var log = new Stages.Log();
+    var _ =
+        Stages.<String>record(
+            shared, () -> Stages.time("unpack", () -> Stages.time("fetch", () -> "")));
+    var _ =
+        Stages.<String>record(
+            log,
+            () ->
+                Stages.time(
+                    "layers",
+                    () -> {
+                      Stages.join(shared);
+                      return "";
+                    }));
+    assertThat(log.stages())
+        .extracting(Stages.Stage::name, Stages.Stage::depth, Stages.Stage::parent)
+        .containsExactly(tuple("layers", 0, -1), tuple("unpack", 1, 0), tuple("fetch", 2, 1));
   }
 }

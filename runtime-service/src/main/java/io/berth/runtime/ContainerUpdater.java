@@ -96,7 +96,10 @@ final class ContainerUpdater {
             requireLive(c);
             return c.withUpdate(new Update(c.updated(), before));
           });
-      Stages.run("runtime update", () -> handlers.get(container.handler()).update(id, resources));
+      Stages.run(
+          "runtime update",
+          container.handler(),
+          () -> handlers.get(container.handler()).update(id, resources));
       // After the runtime: runc passes over huge pages without a word.
       limits.write(container.cgroup(), wanted);
       limits.adjustOomScores(container.cgroup(), request.oomScoreAdj(), host.lowestOomScoreAdj());
