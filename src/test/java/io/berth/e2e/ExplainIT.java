@@ -317,20 +317,20 @@ class ExplainIT {
                       daemon.rootFolder().toString())));
       try {
         daemon.restart();
-      PodSandboxConfig pod = Requests.pod(daemon, "full-disk").build();
-      assertThatThrownBy(() -> pull(daemon, pod)).hasMessageContaining("no space left on device");
-      assertThat(new BerthCli(daemon).run("explain", "full-disk").lines())
-          .anyMatch(line ->
-              line.startsWith("PullImage failed after")
-                  && line.contains("unpack")
-                  && line.contains("no space left on device"));
+        PodSandboxConfig pod = Requests.pod(daemon, "full-disk").build();
+        assertThatThrownBy(() -> pull(daemon, pod)).hasMessageContaining("no space left on device");
+        assertThat(new BerthCli(daemon).run("explain", "full-disk").lines())
+            .anyMatch(line ->
+                line.startsWith("PullImage failed after")
+                    && line.contains("unpack")
+                    && line.contains("no space left on device"));
       } finally {
-      daemon.stop();
-      Commands.run(
-          daemon.inItsMounts(
-              List.of(
-                  TestTools.installed("umount", "mount").toString(),
-                  daemon.rootFolder().toString())));
+        daemon.stop();
+        Commands.run(
+            daemon.inItsMounts(
+                List.of(
+                    TestTools.installed("umount", "mount").toString(),
+                    daemon.rootFolder().toString())));
       }
       daemon.restart();
     }

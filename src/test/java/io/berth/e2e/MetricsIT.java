@@ -12,6 +12,7 @@ import java.net.ServerSocket;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -28,6 +29,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith({DaemonLogs.class, FixtureRegistry.class})
 class MetricsIT {
   private static final String PAUSE = "registry.k8s.io/pause:3.9";
+
+  private static final int IMAGES = 500;
 
   /** Every name in a query that isn't a function, a keyword or a label. */
   private static final Pattern METRIC = Pattern.compile("\\b(?:berth|jvm|process)_[a-z_]+\\b");
@@ -71,6 +74,10 @@ class MetricsIT {
       assertThat(first.names()).containsAll(names("docs/alerts.yaml"));
 
       daemon.crictl().run("pull", PAUSE);
+      Path archive = daemon.folder().resolve("images.tar");
+      ManyImages.write(archive, IMAGES);
+      var _ = new BerthCli(daemon).run("import", archive.toString());
+      assertThat(scrape(port).series()).containsEntry("berth_images{}", IMAGES + 2.0);
       live(daemon, "second");
       live(daemon, "third");
       assertThat(own(scrape(port)))

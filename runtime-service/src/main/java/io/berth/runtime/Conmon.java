@@ -113,26 +113,22 @@ public final class Conmon {
                 sync.handOver();
                 return starter.await();
               });
-      String line =
-          forked.ok()
-              ? Stages.time(
-                  "runtime create",
-                  runtime.handler(),
-                  () -> {
-                    readPid(layout.monitorPidFile(id))
-                        .ifPresent(monitor -> Stages.waitsFor("conmon", monitor));
-                    return sync.await();
-                  })
-              : null;
-      if (line == null) {
-        throw runtime.failed(
-            operation, forked.err().isBlank() ? "nothing, and conmon ended" : forked.err());
+      if (!forked.ok()) {
+        throw died(runtime, operation, forked);
       }
-      JsonNode answer = Json.MAPPER.readTree(line);
-      int pid = answer.path("pid").asInt(-1);
-      if (pid <= 0) {
-        throw runtime.failed(operation, answer.path("message").asText(""));
-      }
+      int pid =
+          Stages.time(
+              "runtime create",
+              runtime.handler(),
+              () -> {
+                readPid(layout.monitorPidFile(id))
+                    .ifPresent(monitor -> Stages.waitsFor("conmon", monitor));
+                String line = sync.await();
+                if (line == null) {
+                  throw died(runtime, operation, forked);
+                }
+                return firstProcess(runtime, operation, line);
+              });
       ProcessRef monitor =
           readPid(layout.monitorPidFile(id))
               .flatMap(ProcessRef::of)
@@ -155,6 +151,24 @@ public final class Conmon {
               + e.getMessage()
               + "; install it or correct containers.conmon",
           e);
+    }
+  }
+
+  private static ContainerException died(
+      OciRuntime runtime, String operation, Subprocess.Result forked) {
+    return runtime.failed(
+        operation, forked.err().isBlank() ? "nothing, and conmon ended" : forked.err());
+  }
+
+  /** Takes the container's first process from what conmon said once the runtime had ended. */
+  private static int firstProcess(OciRuntime runtime, String operation, String said) {
+    try {
+      JsonNode answer = Json.MAPPER.readTree(said);
+      int pid = answer.path("pid").asInt(-1);
+      if (pid <= 0) {
+        throw runtime.failed(operation, answer.path("message").asText(""));
+      }
+      return pid;
     } catch (JsonProcessingException e) {
       throw new ContainerException(
           Reason.RUNTIME_FAILED,
