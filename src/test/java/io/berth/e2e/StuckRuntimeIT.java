@@ -4,11 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ContainerStatusRequest;
+import io.berth.cri.v1.LinuxContainerResources;
 import io.berth.cri.v1.ListContainersRequest;
 import io.berth.cri.v1.ListPodSandboxRequest;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PodSandboxStatusRequest;
 import io.berth.cri.v1.StatusRequest;
+import io.berth.cri.v1.UpdateContainerResourcesRequest;
 import io.grpc.StatusRuntimeException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -42,7 +44,7 @@ class StuckRuntimeIT {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"start", "delete", "create"})
+  @ValueSource(strings = {"start", "delete", "create", "update"})
   void listsAndStatusesAnswerWhileACallOfTheRuntimeHangs(String verb) throws Exception {
     var saboteur =
         new Saboteur(
@@ -66,6 +68,7 @@ class StuckRuntimeIT {
                 switch (verb) {
                   case "start" -> other.start(stuck);
                   case "delete" -> other.remove(stuck);
+                  case "update" -> update(daemon, stuck);
                   default -> other.create(pod, config, sleeper("third"));
                 }
               }
@@ -86,6 +89,19 @@ class StuckRuntimeIT {
         saboteur.release();
       }
     }
+  }
+
+  private static void update(BerthDaemon daemon, String container) {
+    var _ =
+        daemon
+            .client()
+            .runtime()
+            .withDeadlineAfter(1, TimeUnit.HOURS)
+            .updateContainerResources(
+                UpdateContainerResourcesRequest.newBuilder()
+                    .setContainerId(container)
+                    .setLinux(LinuxContainerResources.newBuilder().setCpuShares(512))
+                    .build());
   }
 
   /** Each with a deadline that a waiting answer would miss and a slow machine doesn't. */
