@@ -107,7 +107,7 @@ class ManyContainersIT {
     for (int i = 1; i <= COUNT; i++) {
       String other = "%064x".formatted(i);
       ObjectNode copy = (ObjectNode) json.readTree(text.replace(id, other));
-      ((ObjectNode) copy.at("/config/metadata")).put("attempt", i);
+      ((ObjectNode) copy.get("config")).put("attempt", i);
       Path file = record.resolveSibling(other + ".json");
       copies.add(file);
       json.writeValue(file.toFile(), copy);

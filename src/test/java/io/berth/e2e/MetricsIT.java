@@ -61,22 +61,25 @@ class MetricsIT {
             .config("[metrics]\naddress = \"127.0.0.1:" + port + "\"\n")
             .registry(registry.address())
             .start()) {
+      Path archive = daemon.folder().resolve("images.tar");
+      ManyImages.write(archive, 1);
+      var berth = new BerthCli(daemon);
+      var _ = berth.run("import", archive.toString());
       live(daemon, "first");
       Exposition first = scrape(port);
       assertThat(first.series())
           .containsEntry("berth_calls_seconds_count{code=\"OK\",method=\"RunPodSandbox\"}", 1.0)
           .containsEntry("berth_stages_seconds_count{stage=\"cni add bridge\"}", 1.0)
           .containsEntry("berth_runtime_errors_total{handler=\"runc\"}", 1.0)
-          .containsEntry("berth_images{}", 1.0)
+          .containsEntry("berth_images{}", 2.0)
           .containsEntry("berth_pods{}", 0.0);
       assertThat(first.series().get("berth_pulled_bytes_total{}")).isGreaterThan(100_000);
       assertThat(first.names()).containsAll(names("docs/grafana-dashboard.json"));
       assertThat(first.names()).containsAll(names("docs/alerts.yaml"));
 
       daemon.crictl().run("pull", PAUSE);
-      Path archive = daemon.folder().resolve("images.tar");
       ManyImages.write(archive, IMAGES);
-      var _ = new BerthCli(daemon).run("import", archive.toString());
+      var _ = berth.run("import", archive.toString());
       assertThat(scrape(port).series()).containsEntry("berth_images{}", IMAGES + 2.0);
       live(daemon, "second");
       live(daemon, "third");
