@@ -1,6 +1,8 @@
 package io.berth.daemon;
 
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -78,9 +80,12 @@ final class CompletionCommand implements Callable<Integer> {
         String values = values(option);
         script.append(values.isEmpty() ? " -r -F" : " -x -a '" + values + "'");
       }
-      describe(option.description(), script);
+      if (values(option).isEmpty()) {
+        describe(option.description(), script);
+      } else {
+        script.append('\n');
+      }
     }
-    String names = subcommands.stream().map(CommandSpec::name).collect(Collectors.joining(" "));
     for (CommandSpec subcommand : subcommands) {
       String inside = "__fish_seen_subcommand_from " + subcommand.name();
       boolean outermost = command.parent() == null;
@@ -88,18 +93,17 @@ final class CompletionCommand implements Callable<Integer> {
           subcommand,
           outermost
               ? inside + excluding(subcommand)
-              : within.replace(excluding(names), "") + "; and " + inside,
+              : within.replace(excluding(command), "") + "; and " + inside,
           script);
     }
   }
 
   /// While none of its subcommands has been typed.
   private static String excluding(CommandSpec command) {
-    return excluding(String.join(" ", command.subcommands().keySet()));
-  }
-
-  private static String excluding(String names) {
-    return names.isEmpty() ? "" : "; and not __fish_seen_subcommand_from " + names;
+    Set<String> names = new TreeSet<>(command.subcommands().keySet());
+    return names.isEmpty()
+        ? ""
+        : "; and not __fish_seen_subcommand_from " + String.join(" ", names);
   }
 
   private static String values(OptionSpec option) {
@@ -109,11 +113,11 @@ final class CompletionCommand implements Callable<Integer> {
         : StreamSupport.stream(candidates.spliterator(), false).collect(Collectors.joining(" "));
   }
 
-  /// The first clause, unless it is made up of variables.
+  /// The first clause, unless it only begins to name the default.
   private static void describe(String[] text, StringBuilder script) {
     Stream.of(text)
         .map(line -> line.split("[;.:]( |$)", 2)[0])
-        .filter(line -> !line.isBlank() && !line.contains("${"))
+        .filter(line -> !line.isBlank() && !line.equals("Default"))
         .findFirst()
         .ifPresent(line -> script.append(" -d '").append(line.replace("'", "\\'")).append('\''));
     script.append('\n');

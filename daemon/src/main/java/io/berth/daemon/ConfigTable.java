@@ -271,10 +271,9 @@ final class ConfigTable {
         return uri;
       }
     } catch (URISyntaxException malformed) {
-      throw new IllegalArgumentException("is no address: " + malformed.getMessage(), malformed);
+      // said below
     }
-    throw new IllegalArgumentException(
-        "must be an address such as \"http://127.0.0.1:4318\", not \"" + text + "\"");
+    throw new IllegalArgumentException("must be an address such as \"http://127.0.0.1:4318\"");
   }
 
   /// `address:port`; port 0 is a free one.

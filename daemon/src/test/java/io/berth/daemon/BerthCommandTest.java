@@ -66,7 +66,8 @@ class BerthCommandTest {
     command.addAll(List.of(words));
     Process bash =
         new ProcessBuilder(command)
-            .redirectErrorStream(true)
+            // There bash complains that nobody has pressed the tabulator.
+            .redirectError(ProcessBuilder.Redirect.DISCARD)
             .redirectInput(ProcessBuilder.Redirect.from(new File("/dev/null")))
             .start();
     String proposed = new String(bash.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
@@ -85,7 +86,7 @@ class BerthCommandTest {
             "complete -c berth -n '__fish_seen_subcommand_from debts' -s o -l output -x -a 'text"
                 + " json'",
             "complete -c berth -n '__fish_seen_subcommand_from config; and not"
-                + " __fish_seen_subcommand_from default check' -a check -d 'Finds every mistake in"
+                + " __fish_seen_subcommand_from check default' -a check -d 'Finds every mistake in"
                 + " FILE and config.d/*.toml beside it'");
   }
 

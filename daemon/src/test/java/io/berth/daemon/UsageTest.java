@@ -72,10 +72,10 @@ class UsageTest {
   void theBusiestPodComesFirstWithItsContainersAndUsageSinceTheEarlierTime() {
     assertThat(Usage.table(usage(12, 4_000_000_000L).rows(usage(10, 1_000_000_000L))))
         .containsExactly(
-            "POD / CONTAINER  ID             CPU %   MEMORY  PIDS  RESTARTS   DISK  RECEIVED  SENT",
-            "ns/busy          id-of-busy     150.0        -     3         2  2 KiB         -     -",
-            "  web            id-of-web      150.0  3.0 MiB               2  2 KiB",
-            "ns/idle          id-of-idle       0.0        -     3         0      -         -     -");
+            "POD / CONTAINER  ID          CPU %   MEMORY  PIDS  RESTARTS   DISK  RECEIVED  SENT",
+            "ns/busy          id-of-busy  150.0        -     3         2  2 KiB         -     -",
+            "  web            id-of-web   150.0  3.0 MiB               2  2 KiB",
+            "ns/idle          id-of-idle    0.0        -     3         0      -         -     -");
   }
 
   @Test
