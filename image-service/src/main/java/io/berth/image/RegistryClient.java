@@ -19,6 +19,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
@@ -26,6 +27,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.Collectors;
 import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 
@@ -44,7 +46,17 @@ public final class RegistryClient implements AutoCloseable {
 
   private static final String USER_AGENT = "berth/0.1";
 
+  static {
+    // Proxies ask for a password in the clear, and the JDK gives none on the way to https
+    // otherwise.
+    if (System.getProperty("jdk.http.auth.tunneling.disabledSchemes") == null) {
+      System.setProperty("jdk.http.auth.tunneling.disabledSchemes", "");
+    }
+  }
+
   private final RegistryHosts hosts;
+  private final CredentialFiles credentialFiles;
+  private final Proxies proxies;
   private final TransferSettings settings;
   private final PartialBlobs partials;
   private final TokenCache tokens = new TokenCache();
@@ -63,8 +75,15 @@ public final class RegistryClient implements AutoCloseable {
 
   private record Limited(String origin, RegistryCredentials credentials) {}
 
-  public RegistryClient(RegistryHosts hosts, TransferSettings settings, PartialBlobs partials) {
+  public RegistryClient(
+      RegistryHosts hosts,
+      CredentialFiles credentialFiles,
+      Proxies proxies,
+      TransferSettings settings,
+      PartialBlobs partials) {
     this.hosts = hosts;
+    this.credentialFiles = credentialFiles;
+    this.proxies = proxies;
     this.settings = settings;
     this.partials = partials;
   }
@@ -77,8 +96,10 @@ public final class RegistryClient implements AutoCloseable {
    * One repository as one caller may see it.
    *
    * @throws ImageException CONFIGURATION
+   * @throws InterruptedException while a credential helper was asked
    */
-  Repository open(ImageReference reference, RegistryCredentials credentials) {
+  Repository open(ImageReference reference, RegistryCredentials credentials)
+      throws InterruptedException {
     List<RegistryHost> route = hosts.of(reference.registry());
     List<RegistryEndpoint> endpoints = new ArrayList<>();
     for (RegistryHost host : route) {
@@ -86,7 +107,8 @@ public final class RegistryClient implements AutoCloseable {
       if (endpoints.size() + 1 < route.size() && patience.compareTo(PATIENCE_WITH_MIRRORS) > 0) {
         patience = PATIENCE_WITH_MIRRORS;
       }
-      Caller caller = new Caller(credentialsFor(host, reference, credentials), patience);
+      Caller caller =
+          new Caller(credentialsFor(host, reference, credentials).credentials(), patience);
       endpoints.add(new RegistryEndpoint(this, host, reference, caller));
     }
     return new Repository(
@@ -99,15 +121,78 @@ public final class RegistryClient implements AutoCloseable {
             reference.registry(), _ -> new Semaphore(settings.perRegistry(), true)));
   }
 
-  /** A mirror is another party: it sees only what was given for it by name. */
-  private static RegistryCredentials credentialsFor(
-      RegistryHost host, ImageReference reference, RegistryCredentials given) {
-    if (!host.mirror()) {
-      return given.forRegistry(reference.registry());
+  /**
+   * Those of the request if they are meant for this host, else those left on this machine. A mirror
+   * is another party: it sees only what was given for it by name.
+   */
+  private CredentialFiles.Found credentialsFor(
+      RegistryHost host, ImageReference reference, RegistryCredentials given)
+      throws InterruptedException {
+    String name = host.mirror() ? host.root().getRawAuthority() : reference.registry();
+    if (!host.mirror() || !given.host().isEmpty()) {
+      RegistryCredentials meant = given.forRegistry(name);
+      if (!meant.isEmpty()) {
+        return new CredentialFiles.Found(meant, "the request");
+      }
     }
-    return given.host().isEmpty()
-        ? RegistryCredentials.NONE
-        : given.forRegistry(host.root().getRawAuthority());
+    return credentialFiles
+        .find(name, reference.repository())
+        .orElseGet(() -> new CredentialFiles.Found(RegistryCredentials.NONE, "none"));
+  }
+
+  /**
+   * The route that a pull would take, each host asked for the manifest.
+   *
+   * @throws ImageException INVALID, CONFIGURATION
+   */
+  public List<RouteStop> explain(String image) throws InterruptedException {
+    ImageReference reference;
+    try {
+      reference = ImageReference.parse(image);
+    } catch (IllegalArgumentException e) {
+      throw new ImageException(Reason.INVALID, "explain: " + e.getMessage(), e);
+    }
+    List<RouteStop> stops = new ArrayList<>();
+    for (RegistryHost host : hosts.of(reference.registry())) {
+      CredentialFiles.Found found = credentialsFor(host, reference, RegistryCredentials.NONE);
+      RegistryEndpoint endpoint =
+          new RegistryEndpoint(
+              this, host, reference, new Caller(found.credentials(), Duration.ZERO));
+      RegistryHost.Capability needed =
+          reference.digest() == null
+              ? RegistryHost.Capability.RESOLVE
+              : RegistryHost.Capability.PULL;
+      String answer;
+      boolean serves = false;
+      if (endpoint.can(needed)) {
+        long began = System.nanoTime();
+        try {
+          String digest = endpoint.resolve(reference.tagOrDigest()).digest().toString();
+          serves = true;
+          answer = digest + " in " + (System.nanoTime() - began) / 1_000_000 + " ms";
+        } catch (ImageException e) {
+          answer = String.valueOf(e.getMessage());
+        }
+      } else {
+        answer = "not asked: it may not " + needed.name().toLowerCase(Locale.ROOT);
+      }
+      stops.add(
+          new RouteStop(
+              host.root().toString(),
+              host.mirror(),
+              host.source(),
+              host.capabilities().stream()
+                  .map(capability -> capability.name().toLowerCase(Locale.ROOT))
+                  .sorted()
+                  .collect(Collectors.joining(", ")),
+              found.credentials().isEmpty()
+                  ? "none"
+                  : found.credentials().describe() + " from " + found.source(),
+              proxies.proxy(host.root()).map(Proxies::show).orElse("none"),
+              answer,
+              serves));
+    }
+    return List.copyOf(stops);
   }
 
   /**
@@ -322,7 +407,10 @@ public final class RegistryClient implements AutoCloseable {
                 .sslContext(
                     TlsContexts.of(
                         tls.skipVerify(),
-                        tls.authorities().stream().map(AuthorityFile::path).toList()))
+                        tls.authorities().stream().map(AuthorityFile::path).toList(),
+                        tls.clients()))
+                .proxy(proxies)
+                .authenticator(proxies.authenticator())
                 .build();
         if (pools.size() == POOLS) {
           var oldest = pools.entrySet().iterator();

@@ -77,6 +77,14 @@ public record RegistryCredentials(
     return username.isEmpty() && identityToken.isEmpty() && accessToken.isEmpty();
   }
 
+  /** Whose they are, without a secret. */
+  String describe() {
+    if (!username.isEmpty()) {
+      return "user \"" + username + "\"";
+    }
+    return accessToken.isEmpty() ? "an identity token" : "a registry token";
+  }
+
   /** The value of a Basic Authorization header, null without a user name. */
   @Nullable String basic() {
     if (username.isEmpty()) {

@@ -37,10 +37,17 @@ record RegistryHost(
    *
    * @param authorities files of certificates besides the system's, with their time of change so
    *     that a changed file makes a new connection
+   * @param clients what to show a host that asks for a certificate
    */
-  record Tls(boolean skipVerify, List<AuthorityFile> authorities) {
-    static final Tls SYSTEM = new Tls(false, List.of());
+  record Tls(boolean skipVerify, List<AuthorityFile> authorities, List<ClientFiles> clients) {
+    static final Tls SYSTEM = new Tls(false, List.of(), List.of());
   }
+
+  /**
+   * A client's certificate and its key, which may be in one file; PEM, the key in PKCS#8 without a
+   * password.
+   */
+  record ClientFiles(AuthorityFile certificate, AuthorityFile key) {}
 
   record AuthorityFile(Path path, FileTime modified) {}
 

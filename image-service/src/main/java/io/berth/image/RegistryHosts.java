@@ -8,6 +8,7 @@ import com.fasterxml.jackson.dataformat.toml.TomlMapper;
 import io.berth.image.ImageException.Reason;
 import io.berth.image.RegistryHost.AuthorityFile;
 import io.berth.image.RegistryHost.Capability;
+import io.berth.image.RegistryHost.ClientFiles;
 import io.berth.image.RegistryHost.Tls;
 import java.io.IOException;
 import java.net.URI;
@@ -25,9 +26,10 @@ import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Which hosts serve a registry's content: {@code HOST[:PORT]/hosts.toml} in a folder, in
- * containerd's format, else {@code _default/hosts.toml}, else the registry itself. Files are read
- * at every pull, since that costs less than a round trip and an edit can't be missed.
+ * Which hosts serve a registry's content: {@code HOST[:PORT]/hosts.toml} in a folder, or {@code
+ * HOST_PORT_/hosts.toml}, in containerd's format, else {@code _default/hosts.toml}, else the
+ * registry itself. Files are read at every pull, since that costs less than a round trip and an
+ * edit can't be missed.
  *
  * <pre>
  * server = "https://registry-1.docker.io"        # the registry itself, asked last
@@ -37,6 +39,7 @@ import org.jspecify.annotations.Nullable;
  *   override_path = false                        # true: the URL's path replaces /v2
  *   skip_verify = false
  *   ca = "ca.pem"                                # one or several, relative to the file
+ *   client = [["me.cert", "me.key"]]             # likewise; or files that hold both
  *   [host."https://mirror.example.com".header]
  *     x-team = "blue"
  * </pre>
@@ -46,7 +49,7 @@ public final class RegistryHosts {
   private static final TomlMapper TOML = new TomlMapper();
   private static final String DOCKER_HUB = "https://registry-1.docker.io";
   private static final Set<String> HOST_KEYS =
-      Set.of("capabilities", "ca", "skip_verify", "override_path", "header");
+      Set.of("capabilities", "ca", "client", "skip_verify", "override_path", "header");
 
   private final Path folder;
 
@@ -69,7 +72,7 @@ public final class RegistryHosts {
    * @throws ImageException CONFIGURATION naming file and line
    */
   List<RegistryHost> of(String registry) {
-    for (String name : List.of(registry, "_default")) {
+    for (String name : List.of(registry, portless(registry), "_default")) {
       Path file = folder.resolve(name).resolve("hosts.toml");
       try {
         return new HostsFile(file, Files.readString(file)).hosts(registry);
@@ -88,6 +91,11 @@ public final class RegistryHosts {
             Tls.SYSTEM,
             Map.of(),
             "default"));
+  }
+
+  /** Containerd's other form of HOST:PORT, for file systems that don't like colons. */
+  private static String portless(String registry) {
+    return registry.replaceFirst(":([0-9]+)$", "_$1_");
   }
 
   private static String defaultServer(String registry) {
@@ -188,7 +196,10 @@ public final class RegistryHosts {
           root,
           mirror,
           capabilities(settings, table),
-          new Tls(bool(settings, table, "skip_verify"), authorities(settings, table)),
+          new Tls(
+              bool(settings, table, "skip_verify"),
+              authorities(settings, table),
+              clients(settings, table)),
           headers(settings, table),
           file + ":" + line(table, mirror ? "" : "server"));
     }
@@ -215,14 +226,35 @@ public final class RegistryHosts {
     private List<AuthorityFile> authorities(JsonNode settings, String table) {
       List<AuthorityFile> files = new ArrayList<>();
       for (String name : texts(settings.path("ca"), table, "ca")) {
-        Path path = file.resolveSibling(name);
-        try {
-          files.add(new AuthorityFile(path, Files.getLastModifiedTime(path)));
-        } catch (IOException e) {
-          throw mistake(table, "ca", "names " + path + ", which can't be read: " + e);
-        }
+        files.add(file(name, table, "ca"));
       }
       return List.copyOf(files);
+    }
+
+    private AuthorityFile file(String name, String table, String key) {
+      Path path = file.resolveSibling(name);
+      try {
+        return new AuthorityFile(path, Files.getLastModifiedTime(path));
+      } catch (IOException e) {
+        throw mistake(table, key, "names " + path + ", which can't be read: " + e);
+      }
+    }
+
+    /** A file with both, a list of such files, or a list of pairs of certificate and key. */
+    private List<ClientFiles> clients(JsonNode settings, String table) {
+      List<ClientFiles> clients = new ArrayList<>();
+      JsonNode node = settings.path("client");
+      for (JsonNode item :
+          node.isArray() ? node : node.isMissingNode() ? List.<JsonNode>of() : List.of(node)) {
+        List<String> names = texts(item, table, "client");
+        if (names.isEmpty() || names.size() > 2) {
+          throw mistake(table, "client", "is a file, or pairs of a certificate and a key");
+        }
+        clients.add(
+            new ClientFiles(
+                file(names.getFirst(), table, "client"), file(names.getLast(), table, "client")));
+      }
+      return List.copyOf(clients);
     }
 
     private Map<String, String> headers(JsonNode settings, String table) {
@@ -275,12 +307,11 @@ public final class RegistryHosts {
     }
 
     private ImageException unknownKey(String table, String key) {
-      String why =
-          key.equals("client")
-              ? "client certificates are not supported"
-              : "no such key; known are server and, for it or a host, "
-                  + String.join(", ", HOST_KEYS.stream().sorted().toList());
-      return mistake(table, key, why);
+      return mistake(
+          table,
+          key,
+          "no such key; known are server and, for it or a host, "
+              + String.join(", ", HOST_KEYS.stream().sorted().toList()));
     }
 
     private ImageException mistake(String table, String key, String what) {

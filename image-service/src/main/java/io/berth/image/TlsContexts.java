@@ -1,17 +1,29 @@
 package io.berth.image;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
+
 import io.berth.image.ImageException.Reason;
+import io.berth.image.RegistryHost.ClientFiles;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
+import java.security.KeyFactory;
 import java.security.KeyStore;
+import java.security.PrivateKey;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.util.Base64;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import javax.net.ssl.KeyManager;
+import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.TrustManager;
@@ -19,11 +31,16 @@ import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509ExtendedTrustManager;
 import javax.net.ssl.X509TrustManager;
 
-/** Whom a TLS connection trusts. */
+/** Whom a TLS connection trusts, and what it shows of itself. */
 final class TlsContexts {
 
   /** The authorities of the machine's administrator, which a JDK of its own doesn't know. */
   private static final Path SYSTEM_BUNDLE = Path.of("/etc/ssl/certs/ca-certificates.crt");
+
+  private static final Pattern CERTIFICATE =
+      Pattern.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", Pattern.DOTALL);
+  private static final Pattern PRIVATE_KEY =
+      Pattern.compile("-----BEGIN PRIVATE KEY-----(.*?)-----END PRIVATE KEY-----", Pattern.DOTALL);
 
   private TlsContexts() {}
 
@@ -31,19 +48,72 @@ final class TlsContexts {
    * Trusts the JDK's authorities, the system's and the given ones, or everyone.
    *
    * @param authorities PEM files of certificates
+   * @param clients certificates to show, with their keys
    * @throws ImageException CONFIGURATION if one of them can't be used
    */
-  static SSLContext of(boolean skipVerify, List<Path> authorities) {
+  static SSLContext of(boolean skipVerify, List<Path> authorities, List<ClientFiles> clients) {
     try {
       TrustManager[] trust =
           skipVerify ? new TrustManager[] {new TrustEveryone()} : trusting(authorities);
       SSLContext context = SSLContext.getInstance("TLS");
-      context.init(null, trust, null);
+      context.init(clients.isEmpty() ? null : keys(clients), trust, null);
       return context;
     } catch (GeneralSecurityException | IOException e) {
       throw new ImageException(
           Reason.CONFIGURATION, "cannot set up TLS with authorities " + authorities, e);
     }
+  }
+
+  private static KeyManager[] keys(List<ClientFiles> clients)
+      throws GeneralSecurityException, IOException {
+    KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+    store.load(null, null);
+    char[] password = new char[0];
+    for (ClientFiles client : clients) {
+      Path file = client.certificate().path();
+      try (InputStream in = Files.newInputStream(file)) {
+        Certificate[] chain =
+            CertificateFactory.getInstance("X.509")
+                .generateCertificates(certificates(in))
+                .toArray(Certificate[]::new);
+        if (chain.length == 0) {
+          throw new GeneralSecurityException("there is no certificate in it");
+        }
+        file = client.key().path();
+        PrivateKey key = key(Files.readString(file), chain[0].getPublicKey().getAlgorithm());
+        store.setKeyEntry("client-" + store.size(), key, password, chain);
+      } catch (IOException | GeneralSecurityException | IllegalArgumentException e) {
+        throw new ImageException(
+            Reason.CONFIGURATION,
+            "client certificate file " + file + " can't be used: " + e.getMessage(),
+            e);
+      }
+    }
+    KeyManagerFactory factory =
+        KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+    factory.init(store, password);
+    return factory.getKeyManagers();
+  }
+
+  /** Without the key, which may stand in the same file. */
+  private static InputStream certificates(InputStream pem) throws IOException {
+    StringBuilder found = new StringBuilder();
+    Matcher blocks = CERTIFICATE.matcher(new String(pem.readAllBytes(), US_ASCII));
+    while (blocks.find()) {
+      found.append(blocks.group()).append('\n');
+    }
+    return new ByteArrayInputStream(found.toString().getBytes(US_ASCII));
+  }
+
+  private static PrivateKey key(String pem, String algorithm) throws GeneralSecurityException {
+    Matcher block = PRIVATE_KEY.matcher(pem);
+    if (!block.find()) {
+      throw new GeneralSecurityException(
+          "there is no \"BEGIN PRIVATE KEY\" in it; openssl pkcs8 -topk8 -nocrypt makes one of"
+              + " another form");
+    }
+    byte[] encoded = Base64.getMimeDecoder().decode(block.group(1));
+    return KeyFactory.getInstance(algorithm).generatePrivate(new PKCS8EncodedKeySpec(encoded));
   }
 
   private static TrustManager[] trusting(List<Path> authorities)

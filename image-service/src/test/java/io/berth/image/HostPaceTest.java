@@ -42,7 +42,12 @@ class HostPaceTest {
     registry = new ScriptedRegistry();
     registry.putManifest("app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
     client =
-        new RegistryClient(new RegistryHosts(certs), ImageHouse.TRANSFERS, PartialBlobs.none());
+        new RegistryClient(
+            new RegistryHosts(certs),
+            new CredentialFiles(List.of()),
+            Proxies.none(),
+            ImageHouse.TRANSFERS,
+            PartialBlobs.none());
   }
 
   @AfterEach

@@ -65,6 +65,8 @@ final class ImageHouse implements AutoCloseable {
     registries =
         new RegistryClient(
             new RegistryHosts(certs),
+            new CredentialFiles(List.of()),
+            Proxies.none(),
             transfers,
             new PartialBlobs(root.resolve("partial"), 64 << 10));
     trust = new ImageTrust(root.resolve("policy.json"), root.resolve("policies"));

@@ -36,7 +36,12 @@ class RegistryAuthTest {
     registry = new ScriptedRegistry();
     tokens = new ScriptedRegistry();
     client =
-        new RegistryClient(new RegistryHosts(certs), TransferSettings.DEFAULT, PartialBlobs.none());
+        new RegistryClient(
+            new RegistryHosts(certs),
+            new CredentialFiles(List.of()),
+            Proxies.none(),
+            TransferSettings.DEFAULT,
+            PartialBlobs.none());
     registry.putManifest("team/app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
   }
 

@@ -12,9 +12,11 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyStore;
+import java.util.Base64;
 import java.util.List;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -52,7 +54,11 @@ class RegistryTlsTest {
     registry.putManifest("app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
     client =
         new RegistryClient(
-            new RegistryHosts(folder), TransferSettings.DEFAULT, PartialBlobs.none());
+            new RegistryHosts(folder),
+            new CredentialFiles(List.of()),
+            Proxies.none(),
+            TransferSettings.DEFAULT,
+            PartialBlobs.none());
     hostFolder = Files.createDirectories(folder.resolve("reg.example"));
   }
 
@@ -119,5 +125,61 @@ class RegistryTlsTest {
         .hasMessageContaining(hostFolder.resolve("ca.pem").toString())
         .extracting(e -> ((ImageException) e).reason())
         .isEqualTo(Reason.CONFIGURATION);
+  }
+
+  @Test
+  void clientCertificateIsShownToTheHostThatWantsOne() throws Exception {
+    keytool(
+        "-genkeypair -alias me -keyalg EC -dname CN=node -validity 2 -storetype PKCS12"
+            + " -storepass changeit -keystore "
+            + folder.resolve("me.p12"));
+    KeyStore mine = KeyStore.getInstance("PKCS12");
+    KeyStore servers = KeyStore.getInstance("PKCS12");
+    try (InputStream me = Files.newInputStream(folder.resolve("me.p12"));
+        InputStream server = Files.newInputStream(folder.resolve("server.p12"))) {
+      mine.load(me, STORE_PASSWORD);
+      servers.load(server, STORE_PASSWORD);
+    }
+    KeyManagerFactory managers =
+        KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+    managers.init(servers, STORE_PASSWORD);
+    servers.setCertificateEntry("me", mine.getCertificate("me"));
+    TrustManagerFactory trust =
+        TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+    trust.init(servers);
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(managers.getKeyManagers(), trust.getTrustManagers(), null);
+    registry.close();
+    registry = new ScriptedRegistry(context, true);
+    registry.putManifest("app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
+    String certificate = pem("CERTIFICATE", mine.getCertificate("me").getEncoded());
+    String key = pem("PRIVATE KEY", mine.getKey("me", STORE_PASSWORD).getEncoded());
+
+    configure("skip_verify = true");
+    assertThatThrownBy(this::resolve).isInstanceOf(ImageException.class);
+
+    Files.writeString(hostFolder.resolve("me.cert"), certificate);
+    Files.writeString(hostFolder.resolve("me.key"), key);
+    configure("skip_verify = true\nclient = [[\"me.cert\", \"me.key\"]]");
+    assertThat(resolve()).isEqualTo(Digest.sha256(MANIFEST));
+
+    Files.writeString(hostFolder.resolve("both.pem"), key + certificate);
+    configure("skip_verify = true\nclient = \"both.pem\"");
+    assertThat(resolve()).isEqualTo(Digest.sha256(MANIFEST));
+
+    configure("skip_verify = true\nclient = \"me.cert\"");
+    assertThatThrownBy(this::resolve)
+        .hasMessageContaining(hostFolder.resolve("me.cert").toString())
+        .hasMessageContaining("BEGIN PRIVATE KEY");
+  }
+
+  private static String pem(String kind, byte[] content) {
+    return "-----BEGIN "
+        + kind
+        + "-----\n"
+        + Base64.getMimeEncoder().encodeToString(content)
+        + "\n-----END "
+        + kind
+        + "-----\n";
   }
 }

@@ -5,6 +5,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsParameters;
 import com.sun.net.httpserver.HttpsServer;
 import io.berth.oci.Digest;
 import io.berth.oci.MediaTypes;
@@ -20,6 +21,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicLong;
 import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLParameters;
 import org.jspecify.annotations.Nullable;
 
 /** A registry that does what a test tells it, on a free loopback port. */
@@ -55,6 +57,7 @@ final class ScriptedRegistry implements AutoCloseable {
   private static final int PIECE = 16 << 10;
 
   private final HttpServer server;
+  private final String host;
   private final ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor();
   private final Map<String, Stored> content = new ConcurrentHashMap<>();
   final List<Request> requests = new CopyOnWriteArrayList<>();
@@ -65,16 +68,44 @@ final class ScriptedRegistry implements AutoCloseable {
   volatile Script script = exchange -> false;
 
   ScriptedRegistry() throws IOException {
-    this(null);
+    this(null, false);
   }
 
   ScriptedRegistry(@Nullable SSLContext tls) throws IOException {
-    InetSocketAddress any = new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
+    this(tls, false);
+  }
+
+  /**
+   * @param certified whether clients must show a certificate
+   */
+  ScriptedRegistry(@Nullable SSLContext tls, boolean certified) throws IOException {
+    this(tls, certified, "127.0.0.1");
+  }
+
+  /**
+   * @param loopback which of this machine's own addresses to listen on
+   */
+  ScriptedRegistry(String loopback) throws IOException {
+    this(null, false, loopback);
+  }
+
+  private ScriptedRegistry(@Nullable SSLContext tls, boolean certified, String loopback)
+      throws IOException {
+    InetSocketAddress any = new InetSocketAddress(InetAddress.getByName(loopback), 0);
+    host = loopback.contains(":") ? "[" + loopback + "]" : loopback;
     if (tls == null) {
       server = HttpServer.create(any, 0);
     } else {
       HttpsServer secure = HttpsServer.create(any, 0);
-      secure.setHttpsConfigurator(new HttpsConfigurator(tls));
+      secure.setHttpsConfigurator(
+          new HttpsConfigurator(tls) {
+            @Override
+            public void configure(HttpsParameters parameters) {
+              SSLParameters settings = tls.getDefaultSSLParameters();
+              settings.setNeedClientAuth(certified);
+              parameters.setSSLParameters(settings);
+            }
+          });
       server = secure;
     }
     server.setExecutor(executor);
@@ -83,7 +114,7 @@ final class ScriptedRegistry implements AutoCloseable {
   }
 
   String address() {
-    return "127.0.0.1:" + server.getAddress().getPort();
+    return host + ":" + server.getAddress().getPort();
   }
 
   /** Serves an image under a tag, and everything in it by digest. */
