@@ -165,6 +165,9 @@ public final class Bench implements Callable<Integer> {
       description = "Compressed size of the pulled image. Default: ${DEFAULT-VALUE}.")
   int pullSize = 340;
 
+  /** Bytes of the image of many layers. */
+  private static final long SMALL_IMAGE = 12 << 20;
+
   @Option(
       names = "--work",
       paramLabel = "DIR",
@@ -279,7 +282,7 @@ public final class Bench implements Callable<Integer> {
       pods(client, daemon, binary, scratch, fresh);
     }
     if (what.contains(Measurement.pull) && registry != null) {
-      pull(client, registry);
+      pull(client, daemon, registry);
     }
   }
 
@@ -342,23 +345,42 @@ public final class Bench implements Callable<Integer> {
     return null;
   }
 
-  private void pull(CriClient client, String host) throws IOException, InterruptedException {
-    progress("pull: make and push the image");
-    LargeImage large = LargeImage.make(work.resolve("image-" + pullSize), (long) pullSize << 20);
-    String name = host + "/berth-bench/large:" + pullSize;
-    large.push(name);
-    progress("pull");
-    MarkdownTable table = new PullBenchmark(client, large, name, work).run(pulls);
-    LargeImage.Facts facts = large.facts();
+  private void pull(CriClient client, int daemon, String host)
+      throws IOException, InterruptedException {
+    pull(
+        client,
+        daemon,
+        LargeImage.make(
+            work.resolve("image-" + pullSize), (long) pullSize << 20, LargeImage.FEW_LAYERS),
+        PullBenchmark.Floor.PARALLEL,
+        host + "/berth-bench/large:" + pullSize);
+    pull(
+        client,
+        daemon,
+        LargeImage.make(
+            work.resolve("image-of-60-layers"), SMALL_IMAGE, LargeImage.SIXTY_LAYERS),
+        PullBenchmark.Floor.SEQUENTIAL,
+        host + "/berth-bench/layers:60");
+  }
+
+  private void pull(
+      CriClient client, int daemon, LargeImage image, PullBenchmark.Floor floor, String name)
+      throws IOException, InterruptedException {
+    progress("pull: push " + name);
+    image.push(name);
+    progress("pull " + name);
+    MarkdownTable table =
+        new PullBenchmark(client, daemon, image, floor, name, work).run(pulls);
+    LargeImage.Facts facts = image.facts();
     section(
-        "Pull",
+        "Pull of " + facts.layers().size() + " layers",
         String.format(
             Locale.ROOT,
-            "%d layers, %d MiB of gzip, %d MiB and %d files unpacked; %d pulls.%n%n%s",
-            facts.layers().size(),
+            "%d MiB of gzip, %d MiB and %d files unpacked, on %s; %d pulls.%n%n%s",
             facts.compressed() >> 20,
             facts.unpacked() >> 20,
             facts.files(),
+            Files.getFileStore(work).type(),
             pulls,
             table));
   }

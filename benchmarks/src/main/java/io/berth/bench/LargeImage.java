@@ -21,6 +21,7 @@ import java.security.DigestOutputStream;
 import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
@@ -47,7 +48,10 @@ final class LargeImage {
   private static final int POOL = 8 << 20;
 
   /** Shares of the whole, largest not first: a base, a language, its libraries, an application. */
-  private static final int[] SHARES = {8, 36, 26, 18, 12};
+  static final List<Integer> FEW_LAYERS = List.of(8, 36, 26, 18, 12);
+
+  /** As of a long Dockerfile. */
+  static final List<Integer> SIXTY_LAYERS = Collections.nCopies(60, 1);
 
   private final Path folder;
   private final Facts facts;
@@ -72,8 +76,10 @@ final class LargeImage {
   /**
    * @param folder kept from run to run; made when it does not exist
    * @param size bytes of all layers together, compressed; met to within a file per layer
+   * @param shares of the layers, base first
    */
-  static LargeImage make(Path folder, long size) throws IOException, InterruptedException {
+  static LargeImage make(Path folder, long size, List<Integer> shares)
+      throws IOException, InterruptedException {
     Path facts = folder.resolve("facts.json");
     if (!Files.exists(facts)) {
       // Made beside it and renamed, so that a broken run leaves nothing that looks whole.
@@ -81,7 +87,7 @@ final class LargeImage {
       FileTree.delete(partial);
       FileTree.delete(folder);
       Files.createDirectories(blobs(partial));
-      write(partial, size);
+      write(partial, size, shares);
       Files.move(partial, folder, StandardCopyOption.ATOMIC_MOVE);
     }
     return new LargeImage(
@@ -114,16 +120,17 @@ final class LargeImage {
     return folder.resolve("blobs/sha256");
   }
 
-  private static void write(Path folder, long size) throws IOException, InterruptedException {
+  private static void write(Path folder, long size, List<Integer> shares)
+      throws IOException, InterruptedException {
     Contents contents = new Contents(new SplittableRandom(SEED));
-    int shares = Arrays.stream(SHARES).sum();
+    int whole = shares.stream().mapToInt(Integer::intValue).sum();
     List<Layer> layers = new ArrayList<>();
     try (ExecutorService workers =
         Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors())) {
       List<Callable<Layer>> work = new ArrayList<>();
-      for (int i = 0; i < SHARES.length; i++) {
+      for (int i = 0; i < shares.size(); i++) {
         int number = i;
-        work.add(() -> layer(blobs(folder), number, size * SHARES[number] / shares, contents));
+        work.add(() -> layer(blobs(folder), number, size * shares.get(number) / whole, contents));
       }
       for (Future<Layer> layer : workers.invokeAll(work)) {
         layers.add(layer.get());

@@ -34,6 +34,7 @@ import picocli.CommandLine.Parameters;
       PullCommand.class,
       PullsCommand.class,
       CompletionCommand.class,
+      RegistryCommand.class,
       BerthCommand.VersionCommand.class
     },
     synopsisSubcommandLabel = "COMMAND")

@@ -1,5 +1,6 @@
 package io.berth.daemon;
 
+import io.berth.image.Proxies;
 import io.berth.image.TransferSettings;
 import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
@@ -99,6 +100,9 @@ public record DaemonConfig(
   /// @param resumeFrom the size of a layer from which on what has come of it is kept
   public record Images(
       Path registryConfigDir,
+      List<Path> authFiles,
+      Optional<String> proxy,
+      List<String> noProxy,
       int parallelLayers,
       TransferSettings transfers,
       ByteSize resumeFrom,
@@ -146,6 +150,11 @@ public record DaemonConfig(
                     config.containers.defaultRuntime,
                     config.runtimes.keySet(),
                     config.containers.defaultRuntime));
+    // What is written isn't shown: a password may be in it.
+    root.require(
+        Proxies.isValid(config.images.proxy.orElse("")),
+        "images.proxy",
+        () -> "must be of the form http://[USER:PASSWORD@]HOST[:PORT]");
     return config;
   }
 
@@ -236,6 +245,9 @@ public record DaemonConfig(
   private static Images readImages(ConfigTable table) {
     return new Images(
         table.path("registry_config_dir"),
+        table.paths("auth_files"),
+        table.optionalText("proxy"),
+        table.texts("no_proxy"),
         table.number("parallel_layers", 1, 64),
         readTransfers(table),
         table.size("resume_from", new ByteSize(0), new ByteSize(Long.MAX_VALUE)),

@@ -16,6 +16,8 @@ public final class DaemonException extends RuntimeException {
     SOCKET,
     /// The metrics listener cannot be opened.
     METRICS,
+    /// The environment names a proxy that cannot be used.
+    PROXY,
     /// `berth` found no daemon.
     UNREACHABLE,
     /// The daemon's answer to `berth` was an error.

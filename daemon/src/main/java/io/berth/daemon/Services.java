@@ -2,8 +2,10 @@ package io.berth.daemon;
 
 import io.berth.cni.CniNetworks;
 import io.berth.cni.CniSettings;
+import io.berth.image.CredentialFiles;
 import io.berth.image.HostPlatform;
 import io.berth.image.Image;
+import io.berth.image.ImageException;
 import io.berth.image.ImageGrpcService;
 import io.berth.image.ImageImporter;
 import io.berth.image.ImagePuller;
@@ -12,6 +14,7 @@ import io.berth.image.ImageTrust;
 import io.berth.image.LayerIngester;
 import io.berth.image.LayerUnpacker;
 import io.berth.image.PartialBlobs;
+import io.berth.image.Proxies;
 import io.berth.image.PullBoard;
 import io.berth.image.RegistryClient;
 import io.berth.image.RegistryHosts;
@@ -120,6 +123,8 @@ final class Services implements AutoCloseable {
     var registries =
         new RegistryClient(
             new RegistryHosts(config.images().registryConfigDir()),
+            new CredentialFiles(config.images().authFiles()),
+            proxies(config.images()),
             config.images().transfers(),
             partials);
     var trust = new ImageTrust(config.images().trustPolicy(), config.images().namespacePolicyDir());
@@ -260,7 +265,7 @@ final class Services implements AutoCloseable {
         List.of(
             runtime.service(),
             new ImageGrpcService(images, puller, clock),
-            new TransferGrpcService(puller, pulls),
+            new TransferGrpcService(registries, puller, pulls),
             new AdminGrpcService(
                 operations,
                 new PodHistory(recorder, operations),
@@ -268,6 +273,14 @@ final class Services implements AutoCloseable {
                 new ImageTrustReport(images, trust)::of,
                 (archive, source, name) ->
                     importer.importArchive(archive, name).stream().map(Image::name).toList())));
+  }
+
+  private static Proxies proxies(DaemonConfig.Images images) {
+    try {
+      return Proxies.of(images.proxy().orElse(""), images.noProxy(), System.getenv());
+    } catch (ImageException failure) {
+      throw new DaemonException(DaemonException.Reason.PROXY, failure.getMessage(), failure);
+    }
   }
 
   private static double age(DebtLedger debts, Clock clock) {

@@ -4,6 +4,8 @@ import io.berth.admin.v1.PullProgress;
 import io.berth.admin.v1.PullRequest;
 import io.berth.admin.v1.PullsRequest;
 import io.berth.admin.v1.PullsResponse;
+import io.berth.admin.v1.RouteRequest;
+import io.berth.admin.v1.RouteStop;
 import io.berth.admin.v1.TransfersGrpc;
 import io.grpc.StatusException;
 import io.grpc.stub.BlockingClientCall;
@@ -59,6 +61,42 @@ final class TransferClient implements AutoCloseable {
     } catch (StatusException failure) {
       throw AdminClient.words(socket, failure.getStatus(), failure);
     }
+  }
+
+  /// Returns whether a host has the image.
+  boolean explain(String image, boolean json) throws InterruptedException {
+    List<RouteStop> stops;
+    try {
+      stops =
+          TransfersGrpc.newBlockingV2Stub(connection.channel())
+              .explain(RouteRequest.newBuilder().setImage(image).build())
+              .getStopsList();
+    } catch (StatusException failure) {
+      throw AdminClient.words(socket, failure.getStatus(), failure);
+    }
+    if (json) {
+      System.out.println(AdminJson.array(stops));
+    } else {
+      int number = 1;
+      for (RouteStop stop : stops) {
+        System.out.printf(
+            """
+            %d. %s (%s, %s)
+               may: %s; credentials: %s; proxy: %s
+               %s: %s
+            """,
+            number++,
+            stop.getUrl(),
+            stop.getMirror() ? "mirror" : "the registry itself",
+            stop.getSource(),
+            stop.getMay(),
+            stop.getCredentials(),
+            stop.getProxy(),
+            stop.getServes() ? "has it" : "no",
+            stop.getAnswer());
+      }
+    }
+    return stops.stream().anyMatch(RouteStop::getServes);
   }
 
   @Override

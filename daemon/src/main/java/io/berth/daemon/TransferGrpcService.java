@@ -5,11 +5,15 @@ import io.berth.admin.v1.PullProgress;
 import io.berth.admin.v1.PullRequest;
 import io.berth.admin.v1.PullsRequest;
 import io.berth.admin.v1.PullsResponse;
+import io.berth.admin.v1.RouteRequest;
+import io.berth.admin.v1.RouteResponse;
+import io.berth.admin.v1.RouteStop;
 import io.berth.admin.v1.TransfersGrpc;
 import io.berth.image.Image;
 import io.berth.image.ImagePuller;
 import io.berth.image.PullBoard;
 import io.berth.image.PullStatus;
+import io.berth.image.RegistryClient;
 import io.berth.image.RegistryCredentials;
 import io.berth.linux.Stages;
 import io.berth.oci.ImageReference;
@@ -28,16 +32,42 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.jspecify.annotations.Nullable;
 
-/// What comes from registries, for `berth pull` and `berth pulls`.
+/// What comes from registries, for `berth pull`, `berth pulls` and `berth registry`.
 final class TransferGrpcService extends TransfersGrpc.TransfersImplBase {
   private static final long INTERVAL_MILLIS = 250;
 
+  private final RegistryClient registries;
   private final ImagePuller puller;
   private final PullBoard board;
 
-  TransferGrpcService(ImagePuller puller, PullBoard board) {
+  TransferGrpcService(RegistryClient registries, ImagePuller puller, PullBoard board) {
+    this.registries = registries;
     this.puller = puller;
     this.board = board;
+  }
+
+  @Override
+  public void explain(RouteRequest request, StreamObserver<RouteResponse> observer) {
+    var response = RouteResponse.newBuilder();
+    try {
+      for (io.berth.image.RouteStop stop : registries.explain(request.getImage())) {
+        response.addStops(
+            RouteStop.newBuilder()
+                .setUrl(stop.url())
+                .setMirror(stop.mirror())
+                .setSource(stop.source())
+                .setMay(stop.may())
+                .setCredentials(stop.credentials())
+                .setProxy(stop.proxy())
+                .setAnswer(stop.answer())
+                .setServes(stop.serves()));
+      }
+    } catch (InterruptedException left) {
+      Thread.currentThread().interrupt();
+      throw new CancellationException("explain " + request.getImage() + " was cancelled");
+    }
+    observer.onNext(response.build());
+    observer.onCompleted();
   }
 
   @Override

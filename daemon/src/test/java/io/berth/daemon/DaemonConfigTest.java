@@ -93,6 +93,9 @@ class DaemonConfigTest {
               Duration.ofSeconds(10)),
           new DaemonConfig.Images(
               Path.of("/etc/berth/certs.d"),
+              List.of(Path.of("/etc/berth/auth.json"), Path.of("/root/.docker/config.json")),
+              Optional.empty(),
+              List.of(),
               6,
               TransferSettings.DEFAULT,
               ByteSize.ofMiB(8),
@@ -193,6 +196,7 @@ class DaemonConfigTest {
         "containers.cgroup_driver = \"cgroupv2\" | must be one of \"auto\", \"cgroupfs\", \"systemd\"",
         "containers.conmon = \"bin/conmon\" | a program is an absolute path or a bare name",
         "containers.default_runtime = \"kata\" | \"kata\" is not among the runtimes",
+        "images.proxy = \"socks5://a.example\" | must be of the form http://[USER:PASSWORD@]HOST",
         "images.parallel_layers = 0 | must be a whole number from 1 to 64",
         "cni.bin_dirs = [] | must be a list of absolute paths",
         "cni.bin_dirs = [\"bin\"] | must be an absolute path",

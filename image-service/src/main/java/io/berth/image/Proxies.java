@@ -1,23 +1,26 @@
 package io.berth.image;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import io.berth.image.ImageException.Reason;
 import java.io.IOException;
-import java.net.Authenticator;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.PasswordAuthentication;
 import java.net.Proxy;
 import java.net.ProxySelector;
 import java.net.SocketAddress;
 import java.net.URI;
 import java.net.URLDecoder;
 import java.net.UnknownHostException;
-import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,7 +29,17 @@ import org.jspecify.annotations.Nullable;
  * reached through a proxy.
  */
 public final class Proxies extends ProxySelector {
+  private static final String DISABLED_SCHEMES = "jdk.http.auth.tunneling.disabledSchemes";
   private static final int DEFAULT_PORT = 80;
+  private static final Pattern WITH_PORT =
+      Pattern.compile("(\\[[0-9a-f:.]+]|[^:]+):([0-9]{1,5})");
+
+  static {
+    // The JDK's client shows a proxy no password on the way to https, unless it is told to.
+    if (System.getProperty(DISABLED_SCHEMES) == null) {
+      System.setProperty(DISABLED_SCHEMES, "");
+    }
+  }
 
   private final @Nullable URI secure; // for https
   private final @Nullable URI plain; // for http
@@ -50,7 +63,7 @@ public final class Proxies extends ProxySelector {
     String https = proxy.isEmpty() ? variable(environment, "https_proxy") : proxy;
     String http = proxy.isEmpty() ? variable(environment, "http_proxy") : proxy;
     String where = proxy.isEmpty() ? "the environment's proxy" : "images.proxy";
-    List<String> direct = new java.util.ArrayList<>(exceptions);
+    List<String> direct = new ArrayList<>(exceptions);
     Arrays.stream(variable(environment, "no_proxy").split(","))
         .map(String::strip)
         .filter(entry -> !entry.isEmpty())
@@ -88,6 +101,16 @@ public final class Proxies extends ProxySelector {
         Reason.CONFIGURATION, where + " is not of the form http://[USER:PASSWORD@]HOST[:PORT]");
   }
 
+  /** Whether this can be configured as a proxy; "" can. */
+  public static boolean isValid(String proxy) {
+    try {
+      var _ = parse(proxy, "");
+      return true;
+    } catch (ImageException e) {
+      return false;
+    }
+  }
+
   /** The proxy for a URL, empty when it is reached directly. */
   Optional<URI> proxy(URI target) {
     URI proxy = RegistryClient.isSecure(target) ? secure : plain;
@@ -114,8 +137,7 @@ public final class Proxies extends ProxySelector {
       return true;
     }
     String name = entry;
-    var withPort =
-        java.util.regex.Pattern.compile("(\\[[0-9a-f:.]+]|[^:]+):([0-9]{1,5})").matcher(entry);
+    Matcher withPort = WITH_PORT.matcher(entry);
     if (withPort.matches()) {
       if (Integer.parseInt(withPort.group(2)) != port) {
         return false;
@@ -179,31 +201,19 @@ public final class Proxies extends ProxySelector {
     // The request's own failure tells.
   }
 
-  /** Answers proxies alone, with what stands in their URL. */
-  Authenticator authenticator() {
-    return new Authenticator() {
-      @Override
-      protected @Nullable PasswordAuthentication getPasswordAuthentication() {
-        if (getRequestorType() != RequestorType.PROXY) {
-          return null;
-        }
-        for (URI proxy : new URI[] {secure, plain}) {
-          if (proxy != null
-              && proxy.getRawUserInfo() != null
-              && proxy.getHost().equalsIgnoreCase(getRequestingHost())
-              && port(proxy) == getRequestingPort()) {
-            String[] parts = proxy.getRawUserInfo().split(":", 2);
-            return new PasswordAuthentication(
-                decode(parts[0]), decode(parts.length > 1 ? parts[1] : "").toCharArray());
-          }
-        }
-        return null;
-      }
-    };
+  /** What the proxy for a URL is to be shown, empty when none needs anything. */
+  Optional<String> authorization(URI target) {
+    return proxy(target)
+        .map(URI::getRawUserInfo)
+        .map(text -> {
+          String[] parts = text.split(":", 2);
+          String plain = decode(parts[0]) + ":" + decode(parts.length > 1 ? parts[1] : "");
+          return "Basic " + Base64.getEncoder().encodeToString(plain.getBytes(UTF_8));
+        });
   }
 
   private static String decode(String text) {
-    return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    return URLDecoder.decode(text.replace("+", "%2B"), UTF_8);
   }
 
   /** For people: without a password. */

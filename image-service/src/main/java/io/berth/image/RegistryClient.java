@@ -2,8 +2,7 @@ package io.berth.image;
 
 import com.google.errorprone.annotations.MustBeClosed;
 import io.berth.image.ImageException.Reason;
-import io.berth.image.RegistryHost.AuthorityFile;
-import io.berth.image.RegistryHost.Tls;
+import io.berth.image.RegistryHost.Connection;
 import io.berth.oci.ImageReference;
 import java.io.IOException;
 import java.io.InputStream;
@@ -46,14 +45,6 @@ public final class RegistryClient implements AutoCloseable {
 
   private static final String USER_AGENT = "berth/0.1";
 
-  static {
-    // Proxies ask for a password in the clear, and the JDK gives none on the way to https
-    // otherwise.
-    if (System.getProperty("jdk.http.auth.tunneling.disabledSchemes") == null) {
-      System.setProperty("jdk.http.auth.tunneling.disabledSchemes", "");
-    }
-  }
-
   private final RegistryHosts hosts;
   private final CredentialFiles credentialFiles;
   private final Proxies proxies;
@@ -68,7 +59,7 @@ public final class RegistryClient implements AutoCloseable {
   private final ReentrantLock lock = new ReentrantLock();
 
   /** Least recently used first, because changed authority files leave unused pools behind. */
-  private final Map<Tls, HttpClient> pools = new LinkedHashMap<>(POOLS, 0.75f, true);
+  private final Map<Connection, HttpClient> pools = new LinkedHashMap<>(POOLS, 0.75f, true);
 
   /** Likewise. Each account has its own: a limit for strangers doesn't hold for members. */
   private final Map<Limited, HostPace> paces = new LinkedHashMap<>(PACES, 0.75f, true);
@@ -258,7 +249,7 @@ public final class RegistryClient implements AutoCloseable {
     String method = first.method();
     URI uri = first.uri();
     boolean foreign = false;
-    HttpClient pool = pool(host.tls());
+    HttpClient pool = pool(host.connection());
     for (int hop = 0; hop <= REDIRECTS; hop++) {
       HttpRequest.Builder next = request.copy().uri(uri).timeout(settings.answer());
       next.setHeader("User-Agent", USER_AGENT);
@@ -268,6 +259,7 @@ public final class RegistryClient implements AutoCloseable {
           next.setHeader("Authorization", authorization);
         }
       }
+      proxies.authorization(uri).ifPresent(shown -> next.setHeader("Proxy-Authorization", shown));
       HostPace pace = pace(uri, foreign ? RegistryCredentials.NONE : caller.credentials());
       pace.await(deadline);
       long sentAt = System.nanoTime();
@@ -281,6 +273,10 @@ public final class RegistryClient implements AutoCloseable {
         throw unreachable(uri, e);
       }
       int status = response.statusCode();
+      if (status == 407) {
+        closeQuietly(response.body());
+        throw refusedByProxy(uri);
+      }
       boolean again;
       try {
         again = pace.again(status, response.headers(), sentAt, attempt, deadline);
@@ -326,11 +322,26 @@ public final class RegistryClient implements AutoCloseable {
         || failure instanceof SSLException);
   }
 
-  private static ImageException unreachable(URI uri, IOException e) {
+  private ImageException refusedByProxy(URI uri) {
     return new ImageException(
         Reason.REGISTRY_UNAVAILABLE,
         "cannot reach "
             + origin(uri)
+            + throughProxy(uri)
+            + ", which refuses the user and password given for it (HTTP 407); see images.proxy and"
+            + " the variables HTTPS_PROXY and HTTP_PROXY of berthd");
+  }
+
+  private String throughProxy(URI uri) {
+    return proxies.proxy(uri).map(proxy -> " through the proxy " + Proxies.show(proxy)).orElse("");
+  }
+
+  private ImageException unreachable(URI uri, IOException e) {
+    return new ImageException(
+        Reason.REGISTRY_UNAVAILABLE,
+        "cannot reach "
+            + origin(uri)
+            + throughProxy(uri)
             + ": "
             + describe(e)
             + "; see that it runs and that this machine can connect to it, or name a mirror",
@@ -393,31 +404,28 @@ public final class RegistryClient implements AutoCloseable {
     return failure.getMessage() == null ? failure.getClass().getSimpleName() : failure.getMessage();
   }
 
-  private HttpClient pool(Tls tls) {
+  private HttpClient pool(Connection connection) {
     lock.lock();
     try {
-      HttpClient pool = pools.get(tls);
+      HttpClient pool = pools.get(connection);
       if (pool == null) {
+        Duration dial = connection.dialTimeout();
+        // Without an authenticator, which would answer challenges of its own accord.
         pool =
             HttpClient.newBuilder()
                 .version(HttpClient.Version.HTTP_1_1)
                 .followRedirects(HttpClient.Redirect.NEVER)
-                .connectTimeout(settings.connect())
+                .connectTimeout(dial == null ? settings.connect() : dial)
                 .executor(executor)
-                .sslContext(
-                    TlsContexts.of(
-                        tls.skipVerify(),
-                        tls.authorities().stream().map(AuthorityFile::path).toList(),
-                        tls.clients()))
                 .proxy(proxies)
-                .authenticator(proxies.authenticator())
+                .sslContext(TlsContexts.of(connection))
                 .build();
         if (pools.size() == POOLS) {
           var oldest = pools.entrySet().iterator();
           oldest.next().getValue().shutdown();
           oldest.remove();
         }
-        pools.put(tls, pool);
+        pools.put(connection, pool);
       }
       return pool;
     } finally {

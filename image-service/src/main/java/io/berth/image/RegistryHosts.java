@@ -6,23 +6,28 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.dataformat.toml.TomlMapper;
 import io.berth.image.ImageException.Reason;
-import io.berth.image.RegistryHost.AuthorityFile;
 import io.berth.image.RegistryHost.Capability;
 import io.berth.image.RegistryHost.ClientFiles;
-import io.berth.image.RegistryHost.Tls;
+import io.berth.image.RegistryHost.Connection;
+import io.berth.image.RegistryHost.PemFile;
 import java.io.IOException;
 import java.net.URI;
 import java.net.http.HttpRequest;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,16 +45,30 @@ import org.jspecify.annotations.Nullable;
  *   skip_verify = false
  *   ca = "ca.pem"                                # one or several, relative to the file
  *   client = [["me.cert", "me.key"]]             # likewise; or files that hold both
+ *   dial_timeout = "5s"                          # until a connection stands
  *   [host."https://mirror.example.com".header]
  *     x-team = "blue"
  * </pre>
+ *
+ * <p>A folder without such a file may hold Docker's form: authorities in {@code *.crt}, and {@code
+ * NAME.cert} with {@code NAME.key} to show.
  */
 public final class RegistryHosts {
 
   private static final TomlMapper TOML = new TomlMapper();
   private static final String DOCKER_HUB = "https://registry-1.docker.io";
   private static final Set<String> HOST_KEYS =
-      Set.of("capabilities", "ca", "client", "skip_verify", "override_path", "header");
+      Set.of(
+          "capabilities",
+          "ca",
+          "client",
+          "skip_verify",
+          "override_path",
+          "dial_timeout",
+          "header");
+
+  /** Of Go's durations those without a sum. */
+  private static final Pattern DURATION = Pattern.compile("([0-9]{1,6})(ms|s|m)");
 
   private final Path folder;
 
@@ -77,20 +96,56 @@ public final class RegistryHosts {
       try {
         return new HostsFile(file, Files.readString(file)).hosts(registry);
       } catch (NoSuchFileException absent) {
-        // The next one counts.
+        Path own = folder.resolve(name);
+        Connection docker = dockerFiles(own);
+        if (docker != null) {
+          return List.of(itself(registry, docker, own.toString()));
+        }
       } catch (IOException e) {
         throw new ImageException(
             Reason.CONFIGURATION, "registry configuration " + file + " can't be read: " + e, e);
       }
     }
-    return List.of(
-        new RegistryHost(
-            root(defaultServer(registry), false),
-            false,
-            EnumSet.allOf(Capability.class),
-            Tls.SYSTEM,
-            Map.of(),
-            "default"));
+    return List.of(itself(registry, Connection.PLAIN, "default"));
+  }
+
+  private static RegistryHost itself(String registry, Connection connection, String source) {
+    return new RegistryHost(
+        root(defaultServer(registry), false),
+        false,
+        EnumSet.allOf(Capability.class),
+        connection,
+        Map.of(),
+        source);
+  }
+
+  /** Null when the folder holds nothing in Docker's form. */
+  private static @Nullable Connection dockerFiles(Path folder) {
+    List<PemFile> authorities = new ArrayList<>();
+    List<ClientFiles> clients = new ArrayList<>();
+    try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, "*.{crt,cert}")) {
+      for (Path file : StreamSupport.stream(files.spliterator(), false).sorted().toList()) {
+        PemFile pem = pem(file, folder.toString());
+        if (file.toString().endsWith(".crt")) {
+          authorities.add(pem);
+        } else {
+          Path key = Path.of(file.toString().replaceFirst("cert$", "key"));
+          clients.add(new ClientFiles(pem, pem(key, folder.toString())));
+        }
+      }
+    } catch (NoSuchFileException | NotDirectoryException absent) {
+      return null;
+    } catch (IOException e) {
+      throw new ImageException(
+          Reason.CONFIGURATION, "registry certificates in " + folder + " can't be read: " + e, e);
+    }
+    return authorities.isEmpty() && clients.isEmpty()
+        ? null
+        : new Connection(false, List.copyOf(authorities), List.copyOf(clients), null);
+  }
+
+  private static PemFile pem(Path path, String source) throws IOException {
+    return new PemFile(path, Files.getLastModifiedTime(path), source);
   }
 
   /** Containerd's other form of HOST:PORT, for file systems that don't like colons. */
@@ -196,10 +251,11 @@ public final class RegistryHosts {
           root,
           mirror,
           capabilities(settings, table),
-          new Tls(
+          new Connection(
               bool(settings, table, "skip_verify"),
               authorities(settings, table),
-              clients(settings, table)),
+              clients(settings, table),
+              dialTimeout(settings, table)),
           headers(settings, table),
           file + ":" + line(table, mirror ? "" : "server"));
     }
@@ -223,18 +279,18 @@ public final class RegistryHosts {
       return found;
     }
 
-    private List<AuthorityFile> authorities(JsonNode settings, String table) {
-      List<AuthorityFile> files = new ArrayList<>();
+    private List<PemFile> authorities(JsonNode settings, String table) {
+      List<PemFile> files = new ArrayList<>();
       for (String name : texts(settings.path("ca"), table, "ca")) {
         files.add(file(name, table, "ca"));
       }
       return List.copyOf(files);
     }
 
-    private AuthorityFile file(String name, String table, String key) {
+    private PemFile file(String name, String table, String key) {
       Path path = file.resolveSibling(name);
       try {
-        return new AuthorityFile(path, Files.getLastModifiedTime(path));
+        return pem(path, file + ":" + line(table, key));
       } catch (IOException e) {
         throw mistake(table, key, "names " + path + ", which can't be read: " + e);
       }
@@ -246,7 +302,8 @@ public final class RegistryHosts {
       JsonNode node = settings.path("client");
       for (JsonNode item :
           node.isArray() ? node : node.isMissingNode() ? List.<JsonNode>of() : List.of(node)) {
-        List<String> names = texts(item, table, "client");
+        List<String> names =
+            texts(item, table, "client").stream().filter(name -> !name.isEmpty()).toList();
         if (names.isEmpty() || names.size() > 2) {
           throw mistake(table, "client", "is a file, or pairs of a certificate and a key");
         }
@@ -255,6 +312,24 @@ public final class RegistryHosts {
                 file(names.getFirst(), table, "client"), file(names.getLast(), table, "client")));
       }
       return List.copyOf(clients);
+    }
+
+    private @Nullable Duration dialTimeout(JsonNode settings, String table) {
+      String written = text(settings.path("dial_timeout"), table, "dial_timeout");
+      if (written == null) {
+        return null;
+      }
+      Matcher duration = DURATION.matcher(written);
+      if (!duration.matches() || duration.group(1).matches("0+")) {
+        throw mistake(
+            table, "dial_timeout", "is a whole number above 0 and ms, s or m, such as \"5s\"");
+      }
+      long number = Long.parseLong(duration.group(1));
+      return switch (duration.group(2)) {
+        case "ms" -> Duration.ofMillis(number);
+        case "s" -> Duration.ofSeconds(number);
+        default -> Duration.ofMinutes(number);
+      };
     }
 
     private Map<String, String> headers(JsonNode settings, String table) {

@@ -4,6 +4,8 @@ import static java.nio.charset.StandardCharsets.US_ASCII;
 
 import io.berth.image.ImageException.Reason;
 import io.berth.image.RegistryHost.ClientFiles;
+import io.berth.image.RegistryHost.Connection;
+import io.berth.image.RegistryHost.PemFile;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -47,20 +49,21 @@ final class TlsContexts {
   /**
    * Trusts the JDK's authorities, the system's and the given ones, or everyone.
    *
-   * @param authorities PEM files of certificates
-   * @param clients certificates to show, with their keys
    * @throws ImageException CONFIGURATION if one of them can't be used
    */
-  static SSLContext of(boolean skipVerify, List<Path> authorities, List<ClientFiles> clients) {
+  static SSLContext of(Connection connection) {
     try {
       TrustManager[] trust =
-          skipVerify ? new TrustManager[] {new TrustEveryone()} : trusting(authorities);
+          connection.skipVerify()
+              ? new TrustManager[] {new TrustEveryone()}
+              : trusting(connection.authorities());
+      KeyManager[] keys = connection.clients().isEmpty() ? null : keys(connection.clients());
       SSLContext context = SSLContext.getInstance("TLS");
-      context.init(clients.isEmpty() ? null : keys(clients), trust, null);
+      context.init(keys, trust, null);
       return context;
     } catch (GeneralSecurityException | IOException e) {
       throw new ImageException(
-          Reason.CONFIGURATION, "cannot set up TLS with authorities " + authorities, e);
+          Reason.CONFIGURATION, "cannot set up TLS with authorities " + connection.authorities(), e);
     }
   }
 
@@ -70,8 +73,8 @@ final class TlsContexts {
     store.load(null, null);
     char[] password = new char[0];
     for (ClientFiles client : clients) {
-      Path file = client.certificate().path();
-      try (InputStream in = Files.newInputStream(file)) {
+      PemFile file = client.certificate();
+      try (InputStream in = Files.newInputStream(file.path())) {
         Certificate[] chain =
             CertificateFactory.getInstance("X.509")
                 .generateCertificates(certificates(in))
@@ -79,8 +82,8 @@ final class TlsContexts {
         if (chain.length == 0) {
           throw new GeneralSecurityException("there is no certificate in it");
         }
-        file = client.key().path();
-        PrivateKey key = key(Files.readString(file), chain[0].getPublicKey().getAlgorithm());
+        file = client.key();
+        PrivateKey key = key(Files.readString(file.path()), chain[0].getPublicKey().getAlgorithm());
         store.setKeyEntry("client-" + store.size(), key, password, chain);
       } catch (IOException | GeneralSecurityException | IllegalArgumentException e) {
         throw new ImageException(
@@ -116,7 +119,7 @@ final class TlsContexts {
     return KeyFactory.getInstance(algorithm).generatePrivate(new PKCS8EncodedKeySpec(encoded));
   }
 
-  private static TrustManager[] trusting(List<Path> authorities)
+  private static TrustManager[] trusting(List<PemFile> authorities)
       throws GeneralSecurityException, IOException {
     KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
     store.load(null, null);
@@ -128,10 +131,10 @@ final class TlsContexts {
       }
     }
     if (Files.isReadable(SYSTEM_BUNDLE)) {
-      addAll(store, SYSTEM_BUNDLE);
+      addAll(store, SYSTEM_BUNDLE, SYSTEM_BUNDLE);
     }
-    for (Path file : authorities) {
-      addAll(store, file);
+    for (PemFile file : authorities) {
+      addAll(store, file.path(), file);
     }
     return managers(store);
   }
@@ -145,7 +148,8 @@ final class TlsContexts {
     return factory.getTrustManagers();
   }
 
-  private static void addAll(KeyStore store, Path file) throws GeneralSecurityException {
+  private static void addAll(KeyStore store, Path file, Object shown)
+      throws GeneralSecurityException {
     try (InputStream in = Files.newInputStream(file)) {
       for (Certificate certificate :
           CertificateFactory.getInstance("X.509").generateCertificates(in)) {
@@ -154,7 +158,7 @@ final class TlsContexts {
     } catch (IOException | GeneralSecurityException e) {
       throw new ImageException(
           Reason.CONFIGURATION,
-          "certificate file " + file + " can't be used: " + e.getMessage(),
+          "certificate file " + shown + " can't be used: " + e.getMessage(),
           e);
     }
   }

@@ -55,13 +55,23 @@ final class ImageHouse implements AutoCloseable {
     this(root, TRANSFERS);
   }
 
+  /** With other limits of what a layer may hold. */
+  ImageHouse(UnpackLimits limits) throws IOException {
+    this(Files.createTempDirectory("berth-images-"), TRANSFERS, limits);
+  }
+
   ImageHouse(Path root, TransferSettings transfers) throws IOException {
+    this(root, transfers, UnpackLimits.DEFAULT);
+  }
+
+  private ImageHouse(Path root, TransferSettings transfers, UnpackLimits limits)
+      throws IOException {
     this.root = root;
     this.certs = Files.createDirectories(root.resolve("certs.d"));
     Debts ledger = (debt, cause) -> debts.add(debt);
     snapshotter = new OverlaySnapshotter(root, ledger);
     store = new ImageStore(root, snapshotter, Set.of("pinned.example/it:1"), Clock.systemUTC());
-    layers = new LayerIngester(snapshotter, new LayerUnpacker(UnpackLimits.DEFAULT), 3, board);
+    layers = new LayerIngester(snapshotter, new LayerUnpacker(limits), 3, board);
     registries =
         new RegistryClient(
             new RegistryHosts(certs),

@@ -4,11 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.berth.image.ImageException.Reason;
-import io.berth.image.RegistryHost.AuthorityFile;
 import io.berth.image.RegistryHost.Capability;
+import io.berth.image.RegistryHost.PemFile;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -56,6 +57,7 @@ class RegistryHostsTest {
         [host."https://z.example/cache"]
           capabilities = ["pull"]
           ca = "ca.pem"
+          dial_timeout = "1500ms"
           [host."https://z.example/cache".header]
             x-team = ["a", "b"]
 
@@ -74,10 +76,13 @@ class RegistryHostsTest {
     assertThat(found).extracting(RegistryHost::mirror).containsExactly(true, true, false);
     assertThat(found.getFirst().capabilities()).containsExactly(Capability.PULL);
     assertThat(found.getFirst().headers()).isEqualTo(Map.of("x-team", "a, b"));
-    assertThat(found.getFirst().tls().authorities())
-        .containsExactly(new AuthorityFile(ca, Files.getLastModifiedTime(ca)));
-    assertThat(found.get(1).tls().skipVerify()).isTrue();
-    assertThat(found.get(1).source()).endsWith("quay.io/hosts.toml:9");
+    assertThat(found.getFirst().connection().authorities())
+        .containsExactly(
+            new PemFile(
+                ca, Files.getLastModifiedTime(ca), folder.resolve("quay.io/hosts.toml") + ":5"));
+    assertThat(found.getFirst().connection().dialTimeout()).isEqualTo(Duration.ofMillis(1500));
+    assertThat(found.get(1).connection().skipVerify()).isTrue();
+    assertThat(found.get(1).source()).endsWith("quay.io/hosts.toml:10");
   }
 
   @Test
@@ -93,6 +98,33 @@ class RegistryHostsTest {
         .containsExactly("https://quay.io");
   }
 
+  @Test
+  void folderWithDockersCertificatesServesTheRegistryItself() throws Exception {
+    write("_default", "[host.\"mirror.example\"]\n");
+    Path own = Files.createDirectory(folder.resolve("reg.example_8443_"));
+    Path authority = Files.createFile(own.resolve("ca.crt"));
+    Path certificate = Files.createFile(own.resolve("me.cert"));
+
+    assertThatThrownBy(() -> hosts.of("reg.example:8443")).hasMessageContaining("me.key");
+
+    Path key = Files.createFile(own.resolve("me.key"));
+    assertThat(hosts.of("reg.example:8443"))
+        .singleElement()
+        .satisfies(host -> {
+          assertThat(host.origin()).isEqualTo("https://reg.example:8443");
+          assertThat(host.source()).isEqualTo(own.toString());
+          assertThat(host.connection().authorities())
+              .extracting(PemFile::path)
+              .containsExactly(authority);
+          assertThat(host.connection().clients())
+              .singleElement()
+              .satisfies(client -> {
+                assertThat(client.certificate().path()).isEqualTo(certificate);
+                assertThat(client.key().path()).isEqualTo(key);
+              });
+        });
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
@@ -105,6 +137,8 @@ class RegistryHostsTest {
           [host."https://m"]\\n\\n  skip_verify = "yes"         | 3
           [host."https://m"]\\n  ca = "absent.pem"              | 2
           [host."https://m"]\\n  client = "me.pem"              | 2
+          [host."https://m"]\\n  dial_timeout = "0s"          | 2
+          [host."https://m"]\\n  dial_timeout = 5             | 2
           server = "ftp://a"                                    | 1
           \\nserver = 5                                         | 2
           [host."https://m"]\\n[host."https://m".header]\\nhost = "x" | 3

@@ -3,9 +3,12 @@ package io.berth.image;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.berth.oci.Digest;
 import io.berth.oci.MediaTypes;
+import java.net.Inet6Address;
+import java.net.NetworkInterface;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Base64;
@@ -85,8 +88,15 @@ class RegistryRouteTest {
     }
   }
 
+  private static boolean hasIpv6() throws Exception {
+    return NetworkInterface.networkInterfaces()
+        .flatMap(NetworkInterface::inetAddresses)
+        .anyMatch(address -> address instanceof Inet6Address && address.isLoopbackAddress());
+  }
+
   @Test
   void registryAtAnAddressOfIpv6IsReached(@TempDir Path folder) throws Exception {
+    assumeTrue(hasIpv6(), "the loopback interface has no IPv6 address");
     try (ScriptedRegistry six = new ScriptedRegistry("::1");
         RegistryClient client =
             new RegistryClient(

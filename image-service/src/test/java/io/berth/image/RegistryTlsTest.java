@@ -14,6 +14,8 @@ import java.nio.file.Path;
 import java.security.KeyStore;
 import java.util.Base64;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
@@ -52,14 +54,17 @@ class RegistryTlsTest {
     context.init(managers.getKeyManagers(), null, null);
     registry = new ScriptedRegistry(context);
     registry.putManifest("app", "v1", MediaTypes.OCI_MANIFEST, MANIFEST);
-    client =
-        new RegistryClient(
-            new RegistryHosts(folder),
-            new CredentialFiles(List.of()),
-            Proxies.none(),
-            TransferSettings.DEFAULT,
-            PartialBlobs.none());
+    client = client("");
     hostFolder = Files.createDirectories(folder.resolve("reg.example"));
+  }
+
+  private RegistryClient client(String proxy) {
+    return new RegistryClient(
+        new RegistryHosts(folder),
+        new CredentialFiles(List.of()),
+        Proxies.of(proxy, List.of(), Map.of()),
+        TransferSettings.DEFAULT,
+        PartialBlobs.none());
   }
 
   @AfterEach
@@ -84,7 +89,11 @@ class RegistryTlsTest {
   }
 
   private Digest resolve() throws InterruptedException {
-    return client
+    return resolve(client);
+  }
+
+  private static Digest resolve(RegistryClient asked) throws InterruptedException {
+    return asked
         .open(ImageReference.parse("reg.example/app:v1"), RegistryCredentials.NONE)
         .resolve()
         .digest();
@@ -116,15 +125,45 @@ class RegistryTlsTest {
   }
 
   @Test
-  void brokenAuthorityFileIsNamed() throws Exception {
+  void brokenAuthorityFileIsNamedWithTheLineThatNamesIt() throws Exception {
     Files.writeString(hostFolder.resolve("ca.pem"), "-----BEGIN CERTIFICATE-----\nnonsense\n");
     configure("ca = \"ca.pem\"");
 
     assertThatThrownBy(this::resolve)
         .isInstanceOf(ImageException.class)
-        .hasMessageContaining(hostFolder.resolve("ca.pem").toString())
+        .hasMessageContaining(
+            hostFolder.resolve("ca.pem")
+                + " (named in "
+                + hostFolder.resolve("hosts.toml")
+                + ":2)")
         .extracting(e -> ((ImageException) e).reason())
         .isEqualTo(Reason.CONFIGURATION);
+  }
+
+  @Test
+  void tunnelOfAProxyIsMadeWithItsPasswordWhichTheRegistryDoesNotSee() throws Exception {
+    Files.writeString(
+        hostFolder.resolve("hosts.toml"), "server = \"https://reg.example\"\nskip_verify = true\n");
+    String shown = "Basic " + Base64.getEncoder().encodeToString("me:pass word".getBytes(UTF_8));
+    List<String> seen = new CopyOnWriteArrayList<>();
+    registry.script =
+        exchange -> {
+          seen.addAll(exchange.getRequestHeaders().keySet());
+          return false;
+        };
+    try (TunnelProxy proxy = new TunnelProxy(registry.address(), shown);
+        RegistryClient through = client("http://me:pass%20word@" + proxy.address());
+        RegistryClient refused = client("http://me:nonsense@" + proxy.address())) {
+
+      assertThat(resolve(through)).isEqualTo(Digest.sha256(MANIFEST));
+      assertThat(proxy.tunnels).isNotEmpty().containsOnly("reg.example:443");
+      assertThat(seen).isNotEmpty().noneMatch("Proxy-Authorization"::equalsIgnoreCase);
+      assertThatThrownBy(() -> resolve(refused))
+          .isInstanceOf(ImageException.class)
+          .hasMessageContaining("https://reg.example through the proxy http://" + proxy.address())
+          .hasMessageContaining("HTTP 407")
+          .hasMessageNotContaining("nonsense");
+    }
   }
 
   @Test

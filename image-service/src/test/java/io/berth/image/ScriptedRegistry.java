@@ -20,6 +20,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 import org.jspecify.annotations.Nullable;
@@ -66,6 +67,9 @@ final class ScriptedRegistry implements AutoCloseable {
   final AtomicLong sent = new AtomicLong();
 
   volatile Script script = exchange -> false;
+
+  /** The Content-Type of a path whatever is stored there, null for the right one, "" for none. */
+  volatile Function<String, @Nullable String> served = path -> null;
 
   ScriptedRegistry() throws IOException {
     this(null, false);
@@ -161,7 +165,10 @@ final class ScriptedRegistry implements AutoCloseable {
             "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}");
         return;
       }
-      exchange.getResponseHeaders().set("Content-Type", stored.mediaType);
+      String type = served.apply(path);
+      if (type == null || !type.isEmpty()) {
+        exchange.getResponseHeaders().set("Content-Type", type == null ? stored.mediaType : type);
+      }
       if (path.contains("/manifests/")) {
         exchange
             .getResponseHeaders()
