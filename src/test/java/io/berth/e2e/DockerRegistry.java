@@ -31,9 +31,15 @@ final class DockerRegistry implements AutoCloseable {
 
   static final String PASSWORD = "anchor-of-the-test";
 
+  /** What {@link #changePassword} makes of it. */
+  static final String NEXT_PASSWORD = "another-anchor";
+
   /** crypt(5) of {@link #PASSWORD} by bcrypt, the only method the registry knows; lowest cost. */
   private static final String PASSWORD_HASH =
       "$2b$04$berthregistrytestsaltuHqUFsfFSzG8anxl8z7U/cWbU5bbxG2S";
+
+  private static final String NEXT_PASSWORD_HASH =
+      "$2b$04$berthregistrytestsalt.xUXr2S8rcJx5OklZCHZ346sB.GmvNRO";
 
   private static final String LISTENING = "listening on ";
   private static final int START_SECONDS = 20;
@@ -105,6 +111,11 @@ final class DockerRegistry implements AutoCloseable {
   /** Host and port, as the first part of an image's name: {@code 127.0.0.1:PORT}. */
   String address() {
     return address.join();
+  }
+
+  /** From now on the one account's password is {@link #NEXT_PASSWORD}. */
+  void changePassword() throws IOException {
+    Files.writeString(folder.resolve("htpasswd"), USER + ":" + NEXT_PASSWORD_HASH + "\n");
   }
 
   /** Where blobs and manifests lie, for tests that damage them. */

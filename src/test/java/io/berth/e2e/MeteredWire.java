@@ -10,6 +10,7 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 
 /**
  * A loopback port that leads to a server's, counts the bytes that come back from it, and lets no
@@ -18,11 +19,15 @@ import java.util.concurrent.ConcurrentHashMap;
 final class MeteredWire implements AutoCloseable {
   private static final int PIECE = 16 << 10;
 
+  /** What passes in a second when it is slow comes in this many pieces. */
+  private static final int STEPS = 20;
+
   private final InetSocketAddress target;
   private final ServerSocket listener;
   private final Set<Socket> sockets = ConcurrentHashMap.newKeySet();
   private long passed; // guarded by this
   private long limit = Long.MAX_VALUE; // likewise
+  private int pace; // bytes per second, likewise; 0 for as fast as it goes
 
   /**
    * @param address host and port of the server
@@ -51,6 +56,11 @@ final class MeteredWire implements AutoCloseable {
   synchronized void letPass(long bytes) {
     limit = bytes;
     notifyAll();
+  }
+
+  /** From now on, no more bytes per second than this on each connection. */
+  synchronized void slowDown(int bytesPerSecond) {
+    pace = bytesPerSecond;
   }
 
   private void accept() {
@@ -94,6 +104,13 @@ final class MeteredWire implements AutoCloseable {
       wait();
     }
     int piece = (int) Math.min(wanted, limit - passed);
+    if (pace > 0) {
+      piece = Math.min(piece, Math.max(1, pace / STEPS));
+      long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(piece) / pace;
+      for (long left = until - System.nanoTime(); left > 0; left = until - System.nanoTime()) {
+        wait(left / 1_000_000, (int) (left % 1_000_000)); // others may pass meanwhile
+      }
+    }
     passed += piece;
     return piece;
   }

@@ -357,8 +357,7 @@ public final class Bench implements Callable<Integer> {
     pull(
         client,
         daemon,
-        LargeImage.make(
-            work.resolve("image-of-60-layers"), SMALL_IMAGE, LargeImage.SIXTY_LAYERS),
+        LargeImage.make(work.resolve("image-of-60-layers"), SMALL_IMAGE, LargeImage.SIXTY_LAYERS),
         PullBenchmark.Floor.SEQUENTIAL,
         host + "/berth-bench/layers:60");
   }
@@ -369,8 +368,7 @@ public final class Bench implements Callable<Integer> {
     progress("pull: push " + name);
     image.push(name);
     progress("pull " + name);
-    MarkdownTable table =
-        new PullBenchmark(client, daemon, image, floor, name, work).run(pulls);
+    MarkdownTable table = new PullBenchmark(client, daemon, image, floor, name, work).run(pulls);
     LargeImage.Facts facts = image.facts();
     section(
         "Pull of " + facts.layers().size() + " layers",

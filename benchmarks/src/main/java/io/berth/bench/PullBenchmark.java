@@ -14,8 +14,8 @@ import java.util.concurrent.atomic.AtomicLong;
 /**
  * Pulls of an image from a registry on this machine, in turns with the floor: {@code gzip -dc | tar
  * -x} of the same layers from local files, all at once or one after the other, each into an empty
- * folder on the file system that holds the images. The floor fetches nothing, verifies nothing and leaves its files in
- * the page cache; with a final syncfs(2) it is as durable as Berth's layers.
+ * folder on the file system that holds the images. The floor fetches nothing, verifies nothing and
+ * leaves its files in the page cache; with a final syncfs(2) it is as durable as Berth's layers.
  */
 final class PullBenchmark {
   private static final String UNPACK = "exec gzip -dc \"$1\" | tar -x -C \"$2\"";

@@ -128,6 +128,9 @@ final class BlobTransfer extends InputStream {
               failure);
     }
     earlier.add(String.valueOf(failure.getMessage()));
+    if (failure.reason() == ImageException.Reason.REGISTRY_UNAVAILABLE) {
+      hosts.get(host).failed();
+    }
     host++;
     barren = 0;
     log.warn(

@@ -31,8 +31,7 @@ import org.jspecify.annotations.Nullable;
 public final class Proxies extends ProxySelector {
   private static final String DISABLED_SCHEMES = "jdk.http.auth.tunneling.disabledSchemes";
   private static final int DEFAULT_PORT = 80;
-  private static final Pattern WITH_PORT =
-      Pattern.compile("(\\[[0-9a-f:.]+]|[^:]+):([0-9]{1,5})");
+  private static final Pattern WITH_PORT = Pattern.compile("(\\[[0-9a-f:.]+]|[^:]+):([0-9]{1,5})");
 
   static {
     // The JDK's client shows a proxy no password on the way to https, unless it is told to.

@@ -177,7 +177,8 @@ final class RegistryAuth {
 
   /** The token server is another party: it gets none of the headers meant for the registry. */
   private RegistryHost tokenServer(URI realm) {
-    return new RegistryHost(realm, false, host.capabilities(), host.connection(), Map.of(), host.source());
+    return new RegistryHost(
+        realm, false, host.capabilities(), host.connection(), Map.of(), host.source());
   }
 
   private TokenCache.Token token(URI realm, RegistryClient.Answer answer) throws IOException {

@@ -43,6 +43,9 @@ public final class RegistryClient implements AutoCloseable {
   /** How long a host that asks for a pause is waited for while there are others to ask. */
   private static final Duration PATIENCE_WITH_MIRRORS = Duration.ofSeconds(5);
 
+  /** How long an answer is waited for then. */
+  private static final Duration ANSWER_WITH_MIRRORS = Duration.ofSeconds(10);
+
   private static final String USER_AGENT = "berth/0.1";
 
   private final RegistryHosts hosts;
@@ -94,12 +97,12 @@ public final class RegistryClient implements AutoCloseable {
     List<RegistryHost> route = hosts.of(reference.registry());
     List<RegistryEndpoint> endpoints = new ArrayList<>();
     for (RegistryHost host : route) {
-      Duration patience = settings.patience();
-      if (endpoints.size() + 1 < route.size() && patience.compareTo(PATIENCE_WITH_MIRRORS) > 0) {
-        patience = PATIENCE_WITH_MIRRORS;
-      }
+      boolean last = endpoints.size() + 1 == route.size();
       Caller caller =
-          new Caller(credentialsFor(host, reference, credentials).credentials(), patience);
+          new Caller(
+              credentialsFor(host, reference, credentials).credentials(),
+              last ? settings.patience() : shorter(settings.patience(), PATIENCE_WITH_MIRRORS),
+              last ? settings.answer() : shorter(settings.answer(), ANSWER_WITH_MIRRORS));
       endpoints.add(new RegistryEndpoint(this, host, reference, caller));
     }
     return new Repository(
@@ -110,6 +113,10 @@ public final class RegistryClient implements AutoCloseable {
         partials,
         places.computeIfAbsent(
             reference.registry(), _ -> new Semaphore(settings.perRegistry(), true)));
+  }
+
+  private static Duration shorter(Duration one, Duration other) {
+    return one.compareTo(other) < 0 ? one : other;
   }
 
   /**
@@ -148,7 +155,10 @@ public final class RegistryClient implements AutoCloseable {
       CredentialFiles.Found found = credentialsFor(host, reference, RegistryCredentials.NONE);
       RegistryEndpoint endpoint =
           new RegistryEndpoint(
-              this, host, reference, new Caller(found.credentials(), Duration.ZERO));
+              this,
+              host,
+              reference,
+              new Caller(found.credentials(), Duration.ZERO, settings.answer()));
       RegistryHost.Capability needed =
           reference.digest() == null
               ? RegistryHost.Capability.RESOLVE
@@ -251,7 +261,8 @@ public final class RegistryClient implements AutoCloseable {
     boolean foreign = false;
     HttpClient pool = pool(host.connection());
     for (int hop = 0; hop <= REDIRECTS; hop++) {
-      HttpRequest.Builder next = request.copy().uri(uri).timeout(settings.answer());
+      HttpRequest.Builder next =
+          request.copy().uri(uri).timeout(first.timeout().orElse(settings.answer()));
       next.setHeader("User-Agent", USER_AGENT);
       if (!foreign) {
         host.headers().forEach(next::setHeader);

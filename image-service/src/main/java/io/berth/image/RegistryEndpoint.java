@@ -28,6 +28,7 @@ final class RegistryEndpoint {
   private final ImageReference image;
   private final Caller caller;
   private final RegistryAuth auth;
+  private volatile boolean failing;
 
   RegistryEndpoint(RegistryClient client, RegistryHost host, ImageReference image, Caller caller) {
     this.client = client;
@@ -40,6 +41,15 @@ final class RegistryEndpoint {
 
   boolean can(Capability capability) {
     return host.capabilities().contains(capability);
+  }
+
+  /** It could not be reached or was too slow; from now on the others are asked first. */
+  void failed() {
+    failing = true;
+  }
+
+  boolean failing() {
+    return failing;
   }
 
   @Override
@@ -180,6 +190,7 @@ final class RegistryEndpoint {
       throws InterruptedException {
     return send(
         request(method, path)
+            .timeout(caller.answer())
             .header("Accept", String.join(", ", MediaTypes.MANIFESTS) + ", */*;q=0.1"));
   }
 

@@ -59,13 +59,7 @@ public final class RegistryHosts {
   private static final String DOCKER_HUB = "https://registry-1.docker.io";
   private static final Set<String> HOST_KEYS =
       Set.of(
-          "capabilities",
-          "ca",
-          "client",
-          "skip_verify",
-          "override_path",
-          "dial_timeout",
-          "header");
+          "capabilities", "ca", "client", "skip_verify", "override_path", "dial_timeout", "header");
 
   /** Of Go's durations those without a sum. */
   private static final Pattern DURATION = Pattern.compile("([0-9]{1,6})(ms|s|m)");

@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -167,14 +168,14 @@ final class Repository implements BlobSource {
   /** One more where what was kept may be to blame. */
   @Override
   public int attempts(Descriptor blob) {
-    return pulling().size() + (resumed.contains(blob.digest()) ? 1 : 0);
+    return route(Capability.PULL).size() + (resumed.contains(blob.digest()) ? 1 : 0);
   }
 
   @Override
   @MustBeClosed
   @SuppressWarnings("MustBeClosedChecker") // closed with the transfer that is returned
   public InputStream open(Descriptor blob, int attempt, LayerProgress progress) {
-    List<RegistryEndpoint> hosts = pulling();
+    List<RegistryEndpoint> hosts = route(Capability.PULL);
     if (hosts.isEmpty()) {
       throw nobodyMay(Capability.PULL);
     }
@@ -196,20 +197,24 @@ final class Repository implements BlobSource {
     partials.forget(blob.digest());
   }
 
-  private List<RegistryEndpoint> pulling() {
-    return endpoints.stream().filter(endpoint -> endpoint.can(Capability.PULL)).toList();
+  /** In the order to ask, but a host that has failed within this pull after those that haven't. */
+  private List<RegistryEndpoint> route(Capability capability) {
+    return endpoints.stream()
+        .filter(endpoint -> endpoint.can(capability))
+        .sorted(Comparator.comparing(RegistryEndpoint::failing))
+        .toList();
   }
 
   private <T> T ask(Capability capability, Request<T> request) throws InterruptedException {
     List<String> earlier = new ArrayList<>();
     @Nullable ImageException last = null;
-    for (RegistryEndpoint endpoint : endpoints) {
-      if (!endpoint.can(capability)) {
-        continue;
-      }
+    for (RegistryEndpoint endpoint : route(capability)) {
       try {
         return request.to(endpoint);
       } catch (ImageException e) {
+        if (e.reason() == Reason.REGISTRY_UNAVAILABLE) {
+          endpoint.failed();
+        }
         if (last != null) {
           earlier.add(String.valueOf(last.getMessage()));
         }

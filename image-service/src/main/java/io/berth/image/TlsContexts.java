@@ -63,7 +63,9 @@ final class TlsContexts {
       return context;
     } catch (GeneralSecurityException | IOException e) {
       throw new ImageException(
-          Reason.CONFIGURATION, "cannot set up TLS with authorities " + connection.authorities(), e);
+          Reason.CONFIGURATION,
+          "cannot set up TLS with authorities " + connection.authorities(),
+          e);
     }
   }
 

@@ -76,7 +76,13 @@ class HostileRegistryTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"", "text/html", "text/plain; charset=utf-8", "application/octet-stream", "nonsense"})
+      strings = {
+        "",
+        "text/html",
+        "text/plain; charset=utf-8",
+        "application/octet-stream",
+        "nonsense"
+      })
   void contentTypesOfManifestsAndLayersNeedNotBeRight(String type) throws Exception {
     TestImage image = image();
     registry.add("app", "v1", image);
@@ -166,8 +172,7 @@ class HostileRegistryTest {
   void layerThatInflatesBeyondAllLimitsIsRefusedAndLeavesNothing() throws Exception {
     house.close();
     house = new ImageHouse(new UnpackLimits(1000, 4095, 1 << 20, 8 << 20));
-    TestImage image =
-        new TestImage().gzipLayer(TestImage.tar("bomb", "\0".repeat(32 << 20)));
+    TestImage image = new TestImage().gzipLayer(TestImage.tar("bomb", "\0".repeat(32 << 20)));
     registry.add("app", "v1", image);
     assertThat(image.layers.getFirst().size()).isLessThan(64 << 10);
 

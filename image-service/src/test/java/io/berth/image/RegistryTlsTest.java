@@ -132,10 +132,7 @@ class RegistryTlsTest {
     assertThatThrownBy(this::resolve)
         .isInstanceOf(ImageException.class)
         .hasMessageContaining(
-            hostFolder.resolve("ca.pem")
-                + " (named in "
-                + hostFolder.resolve("hosts.toml")
-                + ":2)")
+            hostFolder.resolve("ca.pem") + " (named in " + hostFolder.resolve("hosts.toml") + ":2)")
         .extracting(e -> ((ImageException) e).reason())
         .isEqualTo(Reason.CONFIGURATION);
   }

@@ -66,8 +66,12 @@ final class TunnelProxy implements AutoCloseable {
         if (!head.contains("proxy-authorization: " + authorization)
             && !head.contains("Proxy-Authorization: " + authorization)) {
           out.write(
-              ("HTTP/1.1 407 Who are you\r\nProxy-Authenticate: Basic realm=\"proxy\"\r\n"
-                      + "Content-Length: 0\r\n\r\n")
+              """
+              HTTP/1.1 407 Who are you\r
+              Proxy-Authenticate: Basic realm="proxy"\r
+              Content-Length: 0\r
+              \r
+              """
                   .getBytes(US_ASCII));
           continue;
         }
