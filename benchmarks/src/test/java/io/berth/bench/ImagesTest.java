@@ -73,8 +73,8 @@ final class ImagesTest {
 
   @Test
   void largeImageIsTheSameEachTime() throws Exception {
-    LargeImage one = LargeImage.make(folder.resolve("one"), SMALL);
-    LargeImage two = LargeImage.make(folder.resolve("two"), SMALL);
+    LargeImage one = LargeImage.make(folder.resolve("one"), SMALL, LargeImage.FEW_LAYERS);
+    LargeImage two = LargeImage.make(folder.resolve("two"), SMALL, LargeImage.FEW_LAYERS);
     assertThat(one.facts()).isEqualTo(two.facts());
     assertThat(folder.resolve("one/index.json"))
         .hasSameBinaryContentAs(folder.resolve("two/index.json"));
@@ -82,16 +82,18 @@ final class ImagesTest {
 
   @Test
   void largeImageIsMadeOncePerFolder() throws Exception {
-    LargeImage.make(folder.resolve("image"), SMALL);
-    Path layer = LargeImage.make(folder.resolve("image"), SMALL).layers().getFirst();
+    LargeImage.make(folder.resolve("image"), SMALL, LargeImage.FEW_LAYERS);
+    Path layer =
+        LargeImage.make(folder.resolve("image"), SMALL, LargeImage.FEW_LAYERS).layers().getFirst();
     Files.delete(layer); // would come back if it were made again
-    assertThat(LargeImage.make(folder.resolve("image"), SMALL).layers()).contains(layer);
+    assertThat(LargeImage.make(folder.resolve("image"), SMALL, LargeImage.FEW_LAYERS).layers())
+        .contains(layer);
     assertThat(layer).doesNotExist();
   }
 
   @Test
   void largeImageHoldsWhatItsManifestSays() throws Exception {
-    LargeImage image = LargeImage.make(folder.resolve("image"), SMALL);
+    LargeImage image = LargeImage.make(folder.resolve("image"), SMALL, LargeImage.FEW_LAYERS);
     assertThat(image.facts().compressed()).isBetween(SMALL, SMALL + (4 << 20));
     assertThat(image.facts().unpacked()).isGreaterThan(2 * image.facts().compressed());
     ImageIndex index =

@@ -279,7 +279,8 @@ final class Services implements AutoCloseable {
     try {
       return Proxies.of(images.proxy().orElse(""), images.noProxy(), System.getenv());
     } catch (ImageException failure) {
-      throw new DaemonException(DaemonException.Reason.PROXY, failure.getMessage(), failure);
+      throw new DaemonException(
+          DaemonException.Reason.PROXY, String.valueOf(failure.getMessage()), failure);
     }
   }
 

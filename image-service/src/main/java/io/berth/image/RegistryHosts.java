@@ -16,7 +16,6 @@ import java.net.http.HttpRequest;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
-import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -115,6 +114,9 @@ public final class RegistryHosts {
 
   /** Null when the folder holds nothing in Docker's form. */
   private static @Nullable Connection dockerFiles(Path folder) {
+    if (!Files.isDirectory(folder)) {
+      return null;
+    }
     List<PemFile> authorities = new ArrayList<>();
     List<ClientFiles> clients = new ArrayList<>();
     try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, "*.{crt,cert}")) {
@@ -127,8 +129,6 @@ public final class RegistryHosts {
           clients.add(new ClientFiles(pem, pem(key, folder.toString())));
         }
       }
-    } catch (NoSuchFileException | NotDirectoryException absent) {
-      return null;
     } catch (IOException e) {
       throw new ImageException(
           Reason.CONFIGURATION, "registry certificates in " + folder + " can't be read: " + e, e);
