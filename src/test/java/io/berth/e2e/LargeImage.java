@@ -63,20 +63,23 @@ final class LargeImage {
       layers.add(
           """
           {"mediaType": "application/vnd.oci.image.layer.v1.tar",
-           "digest": "sha256:%s", "size": %d}"""
+           "digest": "sha256:%s", "size": %d}\
+          """
               .formatted(digest, layer.length));
     }
     String config =
         """
         {"architecture": "amd64", "os": "linux", "config": {},
-         "rootfs": {"type": "layers", "diff_ids": [%s]}}"""
+         "rootfs": {"type": "layers", "diff_ids": [%s]}}\
+        """
             .formatted(String.join(", ", diffIds));
     String manifest =
         """
         {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
          "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
                     "digest": "sha256:%s", "size": %d},
-         "layers": [%s]}"""
+         "layers": [%s]}\
+        """
             .formatted(
                 put(blobs, config.getBytes(UTF_8)), config.length(), String.join(", ", layers));
     Files.writeString(root.resolve("oci-layout"), "{\"imageLayoutVersion\": \"1.0.0\"}");
@@ -86,7 +89,8 @@ final class LargeImage {
         {"schemaVersion": 2, "manifests": [
           {"mediaType": "application/vnd.oci.image.manifest.v1+json",
            "digest": "sha256:%s", "size": %d,
-           "annotations": {"org.opencontainers.image.ref.name": "v1"}}]}"""
+           "annotations": {"org.opencontainers.image.ref.name": "v1"}}]}\
+        """
             .formatted(put(blobs, manifest.getBytes(UTF_8)), manifest.length()));
     List<String> command = new ArrayList<>();
     command.add(TestTools.installed("skopeo", "skopeo").toString());

@@ -67,15 +67,13 @@ class RegistriesIT {
     return result.out();
   }
 
-  private static void push(Path work, DockerRegistry registry, String... options)
-      throws Exception {
+  private static void push(Path work, DockerRegistry registry, String... options) throws Exception {
     LargeImage.push(work, SMALL, registry.address() + "/team/app:v1", options);
   }
 
   private static String auths(String registry, String password) {
     String auth =
-        Base64.getEncoder()
-            .encodeToString((DockerRegistry.USER + ":" + password).getBytes(UTF_8));
+        Base64.getEncoder().encodeToString((DockerRegistry.USER + ":" + password).getBytes(UTF_8));
     return "{\"auths\": {\"%s\": {\"auth\": \"%s\"}}}".formatted(registry, auth);
   }
 
@@ -142,12 +140,10 @@ class RegistriesIT {
     Path auth = folder.resolve("auth.json");
     try (DockerRegistry registry = DockerRegistry.startWithPassword();
         var daemon =
-            BerthDaemon.with().config("[images]\nauth_files = [\"%s\"]\n".formatted(auth)).start()) {
-      push(
-          folder,
-          registry,
-          "--dest-creds",
-          DockerRegistry.USER + ":" + DockerRegistry.PASSWORD);
+            BerthDaemon.with()
+                .config("[images]\nauth_files = [\"%s\"]\n".formatted(auth))
+                .start()) {
+      push(folder, registry, "--dest-creds", DockerRegistry.USER + ":" + DockerRegistry.PASSWORD);
       String image = registry.address() + "/team/app:v1";
       Files.writeString(auth, auths(registry.address(), DockerRegistry.PASSWORD));
       long pid = daemon.pid();
@@ -214,7 +210,8 @@ class RegistriesIT {
                  has it: DIGEST
               """);
       JsonNode stops =
-          new JsonMapper().readTree(berth(daemon, "registry", "explain", image, "-o", "json").out());
+          new JsonMapper()
+              .readTree(berth(daemon, "registry", "explain", image, "-o", "json").out());
       assertThat(stops).hasSize(3);
       assertThat(stops.get(2).get("serves").booleanValue()).isTrue();
 

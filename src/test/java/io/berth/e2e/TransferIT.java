@@ -225,8 +225,7 @@ class TransferIT {
     }
   }
 
-  private static String berth(BerthDaemon daemon, String... arguments)
-      throws InterruptedException {
+  private static String berth(BerthDaemon daemon, String... arguments) throws InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(BerthDaemon.distribution().resolve("berth").toString());
     command.addAll(List.of(arguments));

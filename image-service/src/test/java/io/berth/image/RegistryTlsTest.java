@@ -82,6 +82,17 @@ class RegistryTlsTest {
     assertThat(process.waitFor()).as(output).isZero();
   }
 
+  /** The certificate of an alias, from the store of its name. */
+  private void export(String alias, Path file) throws Exception {
+    keytool(
+        "-exportcert -rfc -storepass changeit -alias "
+            + alias
+            + " -keystore "
+            + folder.resolve(alias + ".p12")
+            + " -file "
+            + file);
+  }
+
   private void configure(String line) throws Exception {
     Files.writeString(
         hostFolder.resolve("hosts.toml"),
@@ -108,12 +119,24 @@ class RegistryTlsTest {
         .extracting(e -> ((ImageException) e).reason())
         .isEqualTo(Reason.REGISTRY_UNAVAILABLE);
 
-    keytool(
-        "-exportcert -rfc -alias server -storepass changeit -keystore "
-            + folder.resolve("server.p12")
-            + " -file "
-            + hostFolder.resolve("ca.pem"));
+    export("server", hostFolder.resolve("ca.pem"));
     configure("ca = \"ca.pem\"");
+    assertThat(resolve()).isEqualTo(Digest.sha256(MANIFEST));
+  }
+
+  @Test
+  void authorityThatIsReplacedCountsAtTheNextPull() throws Exception {
+    Path authority = hostFolder.resolve("ca.pem");
+    keytool(
+        "-genkeypair -alias old -keyalg EC -dname CN=old -validity 2 -storetype PKCS12"
+            + " -storepass changeit -keystore "
+            + folder.resolve("old.p12"));
+    export("old", authority);
+    configure("ca = \"ca.pem\"");
+    assertThatThrownBy(this::resolve).hasMessageContaining("TLS failed");
+
+    export("server", authority);
+
     assertThat(resolve()).isEqualTo(Digest.sha256(MANIFEST));
   }
 
