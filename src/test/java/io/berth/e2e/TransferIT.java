@@ -174,7 +174,7 @@ class TransferIT {
         ids.add(pull.get());
       }
 
-      long all = shared.stream().mapToLong(Integer::longValue).sum() + 10 * own;
+      long all = shared.stream().mapToLong(Integer::longValue).sum() + 10L * own;
       assertThat(ids).hasSize(10);
       assertThat(wire.passed()).isBetween(all, (long) (1.05 * all));
 

@@ -115,7 +115,7 @@ final class BlobTransfer extends InputStream {
     barren = opened && position - openedAt >= WORTH ? 0 : barren + 1;
     // A request that got no answer was repeated by the client already.
     if (opened && !(stalled && !last) && barren <= settings.retries()) {
-      log.info("{}; going on at byte {} of {}", failure.getMessage(), position, blob.size());
+      log.info("{}; going on at byte {} of {}", failure.words(), position, blob.size());
       Thread.sleep(settings.backoff().multipliedBy(barren));
       return;
     }
@@ -127,7 +127,7 @@ final class BlobTransfer extends InputStream {
               failure.getMessage() + "; before that: " + String.join("; ", earlier),
               failure);
     }
-    earlier.add(String.valueOf(failure.getMessage()));
+    earlier.add(failure.words());
     if (failure.reason() == ImageException.Reason.REGISTRY_UNAVAILABLE) {
       hosts.get(host).failed();
     }
@@ -135,7 +135,7 @@ final class BlobTransfer extends InputStream {
     barren = 0;
     log.warn(
         "{}; going on at byte {} of {} from {}",
-        failure.getMessage(),
+        failure.words(),
         position,
         blob.size(),
         hosts.get(host));

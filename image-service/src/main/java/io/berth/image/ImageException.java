@@ -61,10 +61,13 @@ public final class ImageException extends RuntimeException {
     return reason;
   }
 
+  /** The message as people read it amid other text, without the prefix for the kubelet. */
+  String words() {
+    return String.valueOf(getMessage()).substring(reason.prefix.length());
+  }
+
   /** This failure seen from the operation around it: same reason, with {@code context} in front. */
   ImageException within(String context) {
-    String message = String.valueOf(getMessage());
-    return new ImageException(
-        reason, context + ": " + message.substring(reason.prefix.length()), this);
+    return new ImageException(reason, context + ": " + words(), this);
   }
 }

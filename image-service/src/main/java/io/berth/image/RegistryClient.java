@@ -172,7 +172,7 @@ public final class RegistryClient implements AutoCloseable {
           serves = true;
           answer = digest + " in " + (System.nanoTime() - began) / 1_000_000 + " ms";
         } catch (ImageException e) {
-          answer = String.valueOf(e.getMessage());
+          answer = e.words();
         }
       } else {
         answer = "not asked: it may not " + needed.name().toLowerCase(Locale.ROOT);

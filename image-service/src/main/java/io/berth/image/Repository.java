@@ -216,7 +216,7 @@ final class Repository implements BlobSource {
           endpoint.failed();
         }
         if (last != null) {
-          earlier.add(String.valueOf(last.getMessage()));
+          earlier.add(last.words());
         }
         last = e;
       }
