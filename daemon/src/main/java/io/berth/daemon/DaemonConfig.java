@@ -194,6 +194,7 @@ public record DaemonConfig(
             table.parsed("ulimits", List.of(), () -> Ulimits.parse(table.texts("ulimits"))),
             table.paths("cdi_spec_dirs"),
             table.paths("hooks_dirs"),
+            table.path("blockio_config_file"),
             table.flag("device_ownership_from_security_context")));
   }
 

@@ -370,17 +370,47 @@ final class Doctor {
                 "containers run without a system call filter; boot a kernel with"
                     + " CONFIG_SECCOMP_FILTER"));
     boolean appArmor = read("sys/module/apparmor/parameters/enabled").equals("Y");
-    add(
-        Finding.ok(
-            "AppArmor",
-            appArmor ? "enabled" : "not enabled; pods that ask for a profile are refused"));
-    String selinux =
+    if (appArmor && programs.find(new Executable("apparmor_parser")).isEmpty()) {
+      add(
+          Finding.warning(
+              "AppArmor",
+              "enabled, but apparmor_parser is not installed: the default profile can't be loaded,"
+                  + " and containers run without one",
+              "install the package apparmor"));
+    } else {
+      add(
+          Finding.ok(
+              "AppArmor",
+              appArmor ? "enabled" : "not enabled; pods that ask for a profile are refused"));
+    }
+    selinux();
+  }
+
+  private void selinux() {
+    String mode =
         switch (read("sys/fs/selinux/enforce")) {
           case "1" -> "enforcing";
           case "0" -> "permissive";
-          default -> "not enabled";
+          default -> "";
         };
-    add(Finding.ok("SELinux", selinux));
+    String policy =
+        line("etc/selinux/config", "SELINUXTYPE=")
+            .filter(name -> !name.isEmpty())
+            .orElse("targeted");
+    if (mode.isEmpty()) {
+      add(Finding.ok("SELinux", "not enabled; pods that ask for a label are refused"));
+    } else if (read("etc/selinux/" + policy + "/contexts/lxc_contexts").isEmpty()) {
+      add(
+          Finding.warning(
+              "SELinux",
+              mode
+                  + ", but policy "
+                  + policy
+                  + " has no contexts for containers: they run unlabelled",
+              "install container-selinux, or your distribution's policy for containers"));
+    } else {
+      add(Finding.ok("SELinux", mode + ", containers are labelled by policy " + policy));
+    }
   }
 
   private void userNamespaces() {

@@ -35,6 +35,7 @@ import io.berth.runtime.OciRuntime;
 import io.berth.runtime.RuntimeHandlers;
 import io.berth.runtime.RuntimeInfo;
 import io.berth.runtime.RuntimeSettings;
+import io.berth.runtime.Selinux;
 import io.berth.sandbox.SandboxLayout;
 import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxSettings;
@@ -198,6 +199,7 @@ final class Services implements AutoCloseable {
                     host.apparmorProfiles(),
                     new Executable("apparmor_parser")::find,
                     run.resolve("apparmor")),
+                new Selinux(host.selinux(), Path.of("/etc/selinux")),
                 new RuntimeInfo(BerthVersion.current(), driver, configJson(config, driver), root),
                 host,
                 cgroups,

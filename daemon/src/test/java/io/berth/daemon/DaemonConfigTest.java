@@ -68,6 +68,7 @@ class DaemonConfigTest {
                   List.of(
                       Path.of("/usr/share/containers/oci/hooks.d"),
                       Path.of("/etc/containers/oci/hooks.d")),
+                  Path.of("/etc/berth/blockio.yaml"),
                   false)),
           Map.of(
               "runc",

@@ -56,6 +56,7 @@ class DoctorTest implements Programs {
     outputs.put("/usr/bin/conmon", "conmon version 2.2.1");
     outputs.put("/usr/bin/catatonit", "tini version 0.2.0_catatonit");
     outputs.put("/usr/bin/iptables", "");
+    outputs.put("/usr/bin/apparmor_parser", "AppArmor parser version 4.1.0");
   }
 
   @Test
@@ -82,7 +83,7 @@ class DoctorTest implements Programs {
     assertThat(findings)
         .filteredOn(finding -> finding.level() == Level.WARNING)
         .extracting(Finding::subject)
-        .containsExactly("init", "firewall", "seccomp", "user namespaces", "swap");
+        .containsExactly("init", "firewall", "seccomp", "AppArmor", "user namespaces", "swap");
     assertThat(findings)
         .filteredOn(finding -> finding.level() != Level.OK)
         .allSatisfy(finding -> assertThat(finding.advice()).isNotEmpty());
@@ -103,6 +104,28 @@ class DoctorTest implements Programs {
     config = "containers.cgroup_driver = \"systemd\"";
     assertThat(finding("cgroups").level()).isEqualTo(Level.FAILURE);
     assertThat(finding("cgroups").advice()).contains("containers.cgroup_driver");
+  }
+
+  @Test
+  void appArmorWithoutItsParserWarns() throws Exception {
+    outputs.remove("/usr/bin/apparmor_parser");
+    assertThat(finding("AppArmor").level()).isEqualTo(Level.WARNING);
+    assertThat(finding("AppArmor").advice()).isEqualTo("install the package apparmor");
+    put("sys/module/apparmor/parameters/enabled", "N");
+    assertThat(finding("AppArmor").level()).isEqualTo(Level.OK);
+    assertThat(finding("AppArmor").found()).contains("not enabled", "refused");
+  }
+
+  @Test
+  void selinuxWhosePolicyKnowsNoContainersWarns() throws Exception {
+    assertThat(finding("SELinux").found()).contains("not enabled", "refused");
+    put("sys/fs/selinux/enforce", "1");
+    put("etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=strict\n");
+    assertThat(finding("SELinux").level()).isEqualTo(Level.WARNING);
+    assertThat(finding("SELinux").found()).startsWith("enforcing, but policy strict has no");
+    put("etc/selinux/strict/contexts/lxc_contexts", "process = \"u:r:t:s0\"");
+    assertThat(finding("SELinux").found())
+        .isEqualTo("enforcing, containers are labelled by policy strict");
   }
 
   @Test

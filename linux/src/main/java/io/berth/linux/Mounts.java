@@ -163,15 +163,22 @@ public final class Mounts {
    * written goes to {@code upper} with the ids of the machine.
    *
    * @param lowers the layers, uppermost first; at least one
+   * @param label as in {@link #overlay}
    */
   public static void overlayMapped(
-      Path target, List<Path> lowers, Path upper, Path work, UserNamespace ids) {
-    mapped(target, lowers, ids, (at, layers) -> overlay(at, layers, upper, work));
+      Path target,
+      List<Path> lowers,
+      Path upper,
+      Path work,
+      UserNamespace ids,
+      @Nullable String label) {
+    mapped(target, lowers, ids, (at, layers) -> overlay(at, layers, upper, work, label));
   }
 
   /** As {@link #overlayReadOnly} of two layers at least, with the ids of a user namespace. */
-  public static void overlayMappedReadOnly(Path target, List<Path> lowers, UserNamespace ids) {
-    mapped(target, lowers, ids, (at, layers) -> overlayReadOnly(at, layers));
+  public static void overlayMappedReadOnly(
+      Path target, List<Path> lowers, UserNamespace ids, @Nullable String label) {
+    mapped(target, lowers, ids, (at, layers) -> overlayReadOnly(at, layers, label));
   }
 
   private interface OverLayers {
@@ -225,17 +232,23 @@ public final class Mounts {
    * A writable overlay.
    *
    * @param lowers the layers, uppermost first; at least one
+   * @param label the SELinux label that all files have, absent: each its own
    */
-  public static void overlay(Path target, List<Path> lowers, Path upper, Path work) {
-    overlayMount(target, lowers, upper, work);
+  public static void overlay(
+      Path target, List<Path> lowers, Path upper, Path work, @Nullable String label) {
+    overlayMount(target, lowers, upper, work, label);
   }
 
-  /** A read-only overlay; with one layer a read-only bind mount, as overlayfs wants two. */
-  public static void overlayReadOnly(Path target, List<Path> lowers) {
+  /**
+   * A read-only overlay; with one layer a read-only bind mount, as overlayfs wants two.
+   *
+   * @param label as in {@link #overlay}, of an overlay
+   */
+  public static void overlayReadOnly(Path target, List<Path> lowers, @Nullable String label) {
     if (lowers.size() == 1) {
       bindReadOnly(lowers.getFirst(), target);
     } else {
-      overlayMount(target, lowers, null, null);
+      overlayMount(target, lowers, null, null, label);
     }
   }
 
@@ -306,14 +319,18 @@ public final class Mounts {
    * neither limit, and its error is the one that counts.
    */
   private static void overlayMount(
-      Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
+      Path target,
+      List<Path> lowers,
+      @Nullable Path upper,
+      @Nullable Path work,
+      @Nullable String label) {
     try {
-      overlayByContext(target, lowers, upper, work);
+      overlayByContext(target, lowers, upper, work, label);
     } catch (ErrnoException e) {
       if (!e.is(Errno.EINVAL)) {
         throw e;
       }
-      overlayByMount(target, lowers, upper, work);
+      overlayByMount(target, lowers, upper, work, label);
     }
   }
 
@@ -323,7 +340,11 @@ public final class Mounts {
    * special here.
    */
   static void overlayByContext(
-      Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
+      Path target,
+      List<Path> lowers,
+      @Nullable Path upper,
+      @Nullable Path work,
+      @Nullable String label) {
     String operation = "mount overlay of " + lowers.size() + " layers on " + target;
     try (Fd context = fsOpen()) {
       for (Path lower : lowers) {
@@ -334,6 +355,9 @@ public final class Mounts {
         fsConfig(context, FSCONFIG_SET_STRING, "workdir", work.toString(), operation);
       } else {
         fsConfig(context, FSCONFIG_SET_FLAG, "ro", null, operation);
+      }
+      if (label != null) {
+        fsConfig(context, FSCONFIG_SET_STRING, "context", label, operation);
       }
       fsConfig(context, FSCONFIG_CMD_CREATE, null, null, operation);
       try (Fd mount =
@@ -380,7 +404,11 @@ public final class Mounts {
    * the page, and colons and commas of the paths don't show.
    */
   static void overlayByMount(
-      Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
+      Path target,
+      List<Path> lowers,
+      @Nullable Path upper,
+      @Nullable Path work,
+      @Nullable String label) {
     try {
       Path links = Files.createTempDirectory("berth-lower");
       List<Path> made = new ArrayList<>();
@@ -397,6 +425,9 @@ public final class Mounts {
           Files.createSymbolicLink(links.resolve("work"), work);
           made.add(links.resolve("work"));
           options.append(",upperdir=upper,workdir=work");
+        }
+        if (label != null) {
+          options.append(",context=\"").append(label).append('"'); // categories hold commas
         }
         Namespaces.onOwnThread(
             "overlay",

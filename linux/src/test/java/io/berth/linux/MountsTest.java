@@ -46,13 +46,13 @@ class MountsTest {
     CONTEXT {
       @Override
       void mount(Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
-        Mounts.overlayByContext(target, lowers, upper, work);
+        Mounts.overlayByContext(target, lowers, upper, work, null);
       }
     },
     MOUNT {
       @Override
       void mount(Path target, List<Path> lowers, @Nullable Path upper, @Nullable Path work) {
-        Mounts.overlayByMount(target, lowers, upper, work);
+        Mounts.overlayByMount(target, lowers, upper, work, null);
       }
     };
 
@@ -134,14 +134,15 @@ class MountsTest {
   void pathsTooLongForFsconfigAreStillMounted() throws Exception {
     folder = Files.createDirectories(folder.resolve("x".repeat(150)).resolve("y".repeat(150)));
     Path upper = Files.createDirectory(folder.resolve("upper"));
-    Mounts.overlay(target, layers(3, "l"), upper, Files.createDirectory(folder.resolve("work")));
+    Mounts.overlay(
+        target, layers(3, "l"), upper, Files.createDirectory(folder.resolve("work")), null);
     assertThat(target.resolve("same")).hasContent("2");
   }
 
   @Test
   void fallbackLeavesNothingBehind() throws Exception {
     Path tmp = Path.of(System.getProperty("java.io.tmpdir", "/tmp"));
-    Mounts.overlayByMount(target, layers(60, "l"), null, null);
+    Mounts.overlayByMount(target, layers(60, "l"), null, null, null);
     try (var entries = Files.list(tmp)) {
       assertThat(entries.filter(e -> e.toString().contains("berth-lower"))).isEmpty();
     }
@@ -150,7 +151,7 @@ class MountsTest {
 
   @Test
   void oneReadOnlyLayerIsABind() throws Exception {
-    Mounts.overlayReadOnly(target, layers(1, "l"));
+    Mounts.overlayReadOnly(target, layers(1, "l"), null);
     assertThat(target.resolve("f0")).hasContent("0");
     assertThatThrownBy(() -> Files.writeString(target.resolve("x"), "x"))
         .hasMessageContaining("Read-only");
@@ -260,7 +261,7 @@ class MountsTest {
     Files.writeString(high.resolve("other"), "high");
     int mounts = Mounts.table().size();
 
-    Mounts.overlayMapped(target, List.of(high, low), upper, work, mapped());
+    Mounts.overlayMapped(target, List.of(high, low), upper, work, mapped(), null);
 
     assertThat(Mounts.table()).as("the overlay and the pin").hasSize(mounts + 2);
     assertThat(Files.getAttribute(target.resolve("file"), "unix:uid")).isEqualTo(100_000);
@@ -278,8 +279,8 @@ class MountsTest {
     assertThat(Mounts.canChange()).isTrue();
     assertThatThrownBy(() -> Mounts.bindChanged(Path.of("/proc"), target, false, false, ids))
         .hasMessageContaining("EINVAL");
-    assertThatThrownBy(
-            () -> Mounts.overlayMappedReadOnly(target, List.of(Path.of("/proc"), folder), ids))
+    assertThatThrownBy(() ->
+            Mounts.overlayMappedReadOnly(target, List.of(Path.of("/proc"), folder), ids, null))
         .hasMessageContaining("EINVAL");
     assertThat(Mounts.table()).hasSize(mounts);
   }

@@ -47,6 +47,7 @@ public final class ContainerCreator {
   private final Conmon conmon;
   private final SpecBuilder specs;
   private final AppArmor apparmor;
+  private final Selinux selinux;
   private final HostFeatures host;
   private final ContainerTeardown teardown;
   private final ExitWatch exits;
@@ -67,6 +68,7 @@ public final class ContainerCreator {
       Conmon conmon,
       SpecBuilder specs,
       AppArmor apparmor,
+      Selinux selinux,
       HostFeatures host,
       ContainerTeardown teardown,
       ExitWatch exits,
@@ -84,6 +86,7 @@ public final class ContainerCreator {
     this.conmon = conmon;
     this.specs = specs;
     this.apparmor = apparmor;
+    this.selinux = selinux;
     this.host = host;
     this.teardown = teardown;
     this.exits = exits;
@@ -154,6 +157,13 @@ public final class ContainerCreator {
     OciRuntime runtime = handlers.get(sandbox.handler());
     RuntimeFeatures features = runtime.features();
     apparmor.prepare(config.security());
+    Selinux.Labels labels =
+        selinux.of(
+            sandbox,
+            config.security(),
+            why ->
+                new ContainerException(
+                    Reason.INVALID, "create container " + config.name() + ": " + why));
     Container container = plan(id, sandbox, config, image, runtime);
 
     try (Rollback rollback = new Rollback("create container " + id, debts)) {
@@ -164,8 +174,9 @@ public final class ContainerCreator {
           debt(container),
           () -> teardown.takeDownHalfMade(id, container.handler(), container.cgroup()));
       Stages.run(
-          "snapshot", () -> mountRootfs(id, image, sandboxManager.layout().paths(sandbox).user()));
-      Container resolved = timedSpec(container, sandbox, image, runtime, features);
+          "snapshot",
+          () -> mountRootfs(id, image, sandboxManager.layout().paths(sandbox).user(), labels));
+      Container resolved = timedSpec(container, sandbox, image, runtime, features, labels);
 
       Path logPath = Path.of(container.logPath());
       if (!container.logPath().isEmpty()) {
@@ -287,14 +298,15 @@ public final class ContainerCreator {
     return ofImage.isEmpty() ? "SIGTERM" : Signals.canonical(ofImage);
   }
 
-  private void mountRootfs(ContainerId id, Image image, @Nullable UserNamespace users)
+  private void mountRootfs(
+      ContainerId id, Image image, @Nullable UserNamespace users, Selinux.Labels labels)
       throws IOException {
     Path _ = PrivateFolder.make(layout.rootfs(id));
     if (users != null) {
       layout.letIn(id, users);
     }
     snapshotter.prepare(id.value(), image.layers());
-    snapshotter.mount(id.value(), layout.rootfs(id), users);
+    snapshotter.mount(id.value(), layout.rootfs(id), users, labels.files());
   }
 
   /** Two kinds of exceptions come out of it, and a stage lets but one through. */
@@ -303,13 +315,14 @@ public final class ContainerCreator {
       Sandbox sandbox,
       Image image,
       OciRuntime runtime,
-      RuntimeFeatures features)
+      RuntimeFeatures features,
+      Selinux.Labels labels)
       throws InterruptedException {
     return Stages.<Container, InterruptedException>time(
         "spec",
         () -> {
           try {
-            return writeSpec(container, sandbox, image, features, runtime.policy());
+            return writeSpec(container, sandbox, image, features, runtime.policy(), labels);
           } catch (IOException e) {
             throw new UncheckedIOException(e.getMessage(), e);
           }
@@ -321,12 +334,14 @@ public final class ContainerCreator {
       Sandbox sandbox,
       Image image,
       RuntimeFeatures features,
-      HandlerPolicy policy)
+      HandlerPolicy policy,
+      Selinux.Labels labels)
       throws IOException, InterruptedException {
     ContainerId id = container.id();
     SandboxLayout.Paths paths = sandboxManager.layout().paths(sandbox);
     var volumes =
-        new ContainerVolumes(layout, container, sandbox, paths.user(), imageVolumes, snapshotter);
+        new ContainerVolumes(
+            layout, container, sandbox, paths.user(), imageVolumes, snapshotter, labels);
     ImageUser.Resolved user;
     try (RootedTree tree = RootedTree.open(layout.rootfs(id))) {
       user = ImageUser.resolve(tree, container.config().security(), image.config().config().user());
@@ -346,6 +361,7 @@ public final class ContainerCreator {
                 features,
                 policy,
                 PidTarget.namespace(store, container, "create", Reason.INVALID),
+                labels,
                 volumes));
     Files.write(layout.spec(id), Json.write(spec));
     return container.resolved(

@@ -91,10 +91,12 @@ final class ContainerMounts {
                 "mode=0620",
                 "gid=5"),
             RuntimeSpec.Mount.of("mqueue", "mqueue", "/dev/mqueue", "nosuid", "noexec", "nodev"),
-            bind(pod.shm(), "/dev/shm", "rw"),
-            bind(pod.hostname(), "/etc/hostname", files),
-            bind(pod.hosts(), "/etc/hosts", files),
-            bind(pod.resolvConf(), "/etc/resolv.conf", files),
+            request.sandbox().ownIpc()
+                ? ofPod(pod.shm(), "/dev/shm", "rw")
+                : bind(pod.shm(), "/dev/shm", "rw"),
+            ofPod(pod.hostname(), "/etc/hostname", files),
+            ofPod(pod.hosts(), "/etc/hosts", files),
+            ofPod(pod.resolvConf(), "/etc/resolv.conf", files),
             RuntimeSpec.Mount.of(
                 "cgroup", "cgroup", "/sys/fs/cgroup", "nosuid", "noexec", "nodev", "relatime", sys))
         .forEach(mount -> mounts.put(mount.destination(), mount));
@@ -136,6 +138,11 @@ final class ContainerMounts {
         : RuntimeSpec.Mount.of("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", access);
   }
 
+  private RuntimeSpec.Mount ofPod(Path source, String target, String access) {
+    request.volumes().relabelOne(source);
+    return bind(source, target, access);
+  }
+
   private static RuntimeSpec.Mount bind(Path source, String target, String access) {
     return RuntimeSpec.Mount.of("bind", source.toString(), target, "rbind", "rprivate", access);
   }
@@ -144,9 +151,6 @@ final class ContainerMounts {
     String target = clean(request, "mount path", mount.containerPath());
     if (target.equals("/")) {
       throw request.invalid("nothing can be mounted over the container's root");
-    }
-    if (mount.selinuxRelabel() && request.host().selinux()) {
-      throw request.unsupported("SELinux relabelling isn't supported by this version: " + target);
     }
     if (!mount.image().isEmpty()) {
       List<String> options = new ArrayList<>(List.of("rbind", "rprivate", "ro"));
@@ -158,6 +162,9 @@ final class ContainerMounts {
       throw request.invalid("the mount at " + target + " has neither a host path nor an image");
     }
     Path source = Stages.time("volume", mount.hostPath(), () -> source(mount.hostPath(), target));
+    if (mount.selinuxRelabel()) {
+      request.volumes().relabel(source);
+    }
     List<String> options = new ArrayList<>();
     options.add("rbind");
     options.add(propagation(mount, source));

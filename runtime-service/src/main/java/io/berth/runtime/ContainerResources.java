@@ -34,7 +34,10 @@ final class ContainerResources {
   }
 
   static RuntimeSpec.Resources of(
-      Request request, List<RuntimeSpec.DeviceRule> devices, int pidsLimit) {
+      Request request,
+      List<RuntimeSpec.DeviceRule> devices,
+      int pidsLimit,
+      RuntimeSpec.@Nullable BlockIo blockIo) {
     LinuxResources wanted = request.config().resources();
     RuntimeSpec.Resources limits =
         wanted == null
@@ -45,7 +48,7 @@ final class ContainerResources {
         limits.memory(),
         limits.cpu(),
         pidsLimit == 0 ? null : new RuntimeSpec.Pids(pidsLimit),
-        null,
+        blockIo,
         limits.hugepageLimits(),
         limits.unified());
   }

@@ -38,6 +38,7 @@ public final class ContainerRuntime implements AutoCloseable {
       RuntimeSettings settings,
       SpecSettings specs,
       AppArmor apparmor,
+      Selinux selinux,
       RuntimeInfo info,
       HostFeatures host,
       Cgroups cgroups,
@@ -87,6 +88,7 @@ public final class ContainerRuntime implements AutoCloseable {
             conmon,
             new SpecBuilder(specs, new SeccompProfiles(), apparmor, settings.pidsLimit()),
             apparmor,
+            selinux,
             host,
             teardown,
             exits,
@@ -96,7 +98,15 @@ public final class ContainerRuntime implements AutoCloseable {
         new ContainerManager(settings, store, sandboxes, handlers, teardown, exits);
     PodLifecycle pods =
         new PodLifecycle(
-            sandboxManager, sandboxes, store, manager, handlers, imageVolumes, users, events);
+            sandboxManager,
+            sandboxes,
+            store,
+            manager,
+            handlers,
+            imageVolumes,
+            users,
+            selinux,
+            events);
     ContainerUpdater updater =
         new ContainerUpdater(layout, store, handlers, host, new CgroupLimits(cgroups), debts);
     debts.register(ContainerUpdater.DEBT, debt -> updater.undo(new ContainerId(debt.subject())));

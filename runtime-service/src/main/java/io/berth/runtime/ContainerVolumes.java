@@ -3,6 +3,7 @@ package io.berth.runtime;
 import io.berth.linux.Errno;
 import io.berth.linux.ErrnoException;
 import io.berth.linux.Fd;
+import io.berth.linux.FileLabels;
 import io.berth.linux.Mounts;
 import io.berth.linux.Namespaces;
 import io.berth.linux.PrivateFolder;
@@ -40,6 +41,7 @@ final class ContainerVolumes implements VolumeSources {
   private final @Nullable UserNamespace users;
   private final ImageVolumes images;
   private final Snapshotter snapshotter;
+  private final Selinux.Labels labels;
   private final Map<String, String> imageIds = new LinkedHashMap<>();
   private int staged;
   private int declared;
@@ -55,7 +57,8 @@ final class ContainerVolumes implements VolumeSources {
       Sandbox sandbox,
       @Nullable UserNamespace users,
       ImageVolumes images,
-      Snapshotter snapshotter) {
+      Snapshotter snapshotter,
+      Selinux.Labels labels) {
     this.layout = layout;
     this.id = container.id();
     this.name = container.config().name();
@@ -63,11 +66,12 @@ final class ContainerVolumes implements VolumeSources {
     this.users = users;
     this.images = images;
     this.snapshotter = snapshotter;
+    this.labels = labels;
   }
 
   @Override
   public Path image(ContainerConfig.Mount mount) {
-    ImageVolumes.Found found = images.find(sandbox, name, mount, users);
+    ImageVolumes.Found found = images.find(sandbox, name, mount, users, labels.shared());
     imageIds.put(mount.image(), found.image().toString());
     return found.folder();
   }
@@ -133,6 +137,18 @@ final class ContainerVolumes implements VolumeSources {
   }
 
   @Override
+  public void relabel(Path source) {
+    labels.share(source, why -> new ContainerException(Reason.INVALID, refusal() + why));
+  }
+
+  @Override
+  public void relabelOne(Path source) {
+    if (labels.shared() != null) {
+      FileLabels.set(source, labels.shared());
+    }
+  }
+
+  @Override
   public Path declared(String path) throws InterruptedException {
     Path volume = snapshotter.volume(id.value(), Integer.toString(declared++));
     try (RootedTree root = RootedTree.open(layout.rootfs(id));
@@ -153,6 +169,9 @@ final class ContainerVolumes implements VolumeSources {
       }
     } catch (IOException e) {
       throw new UncheckedIOException("fill the volume at " + path + ": " + e.getMessage(), e);
+    }
+    if (labels.files() != null) {
+      FileLabels.setAll(volume, labels.files());
     }
     return volume;
   }

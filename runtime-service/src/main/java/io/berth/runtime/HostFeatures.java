@@ -20,6 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param capabilities those that the daemon has, {@code CAP_CHOWN} and so on: it can't give away
  *     others
  * @param apparmorProfiles the kernel's list of loaded profiles, absent where it has no AppArmor
+ * @param selinux the kernel's file system for it, absent where it isn't enabled
  * @param recursiveReadOnly the kernel has mount_setattr(2), 5.12; see {@link RuntimeFeatures} for
  *     the OCI runtime's part
  */
@@ -30,11 +31,11 @@ public record HostFeatures(
     int lowestOomScoreAdj,
     Set<String> capabilities,
     @Nullable Path apparmorProfiles,
-    boolean selinux,
+    @Nullable Path selinux,
     boolean recursiveReadOnly) {
   private static final Path CGROUPS = Path.of("/sys/fs/cgroup");
   private static final Path APPARMOR_PROFILES = Path.of("/sys/kernel/security/apparmor/profiles");
-  private static final Path SELINUX = Path.of("/sys/fs/selinux/enforce");
+  private static final Path SELINUX = Path.of("/sys/fs/selinux");
 
   public HostFeatures {
     capabilities = Collections.unmodifiableSet(new LinkedHashSet<>(capabilities));
@@ -61,7 +62,7 @@ public record HostFeatures(
           lowestOomScoreAdj,
           capabilities,
           Files.isReadable(APPARMOR_PROFILES) ? APPARMOR_PROFILES : null,
-          Files.exists(SELINUX),
+          Files.exists(SELINUX.resolve("enforce")) ? SELINUX : null,
           recursiveReadOnly);
     } catch (IOException e) {
       throw new UncheckedIOException("look at what this machine can do: " + e.getMessage(), e);

@@ -83,13 +83,15 @@ final class ImageVolumes {
    * The folder of an image that a container shall see.
    *
    * @param users the pod's own, to which the files shall belong
+   * @param label the SELinux label of the files, absent: none
    * @throws ContainerException INVALID, NO_IMAGE, WRONG_STATE or RUNTIME_FAILED
    */
   Found find(
       Sandbox sandbox,
       String container,
       ContainerConfig.Mount mount,
-      @Nullable UserNamespace users) {
+      @Nullable UserNamespace users,
+      @Nullable String label) {
     String operation = TOKEN + "mount image " + mount.image() + " for container " + container;
     if (!mount.hostPath().isEmpty()) {
       throw refuse(Reason.INVALID, operation, "it has a host path too; give one of both", null);
@@ -105,7 +107,7 @@ final class ImageVolumes {
                     Reason.NO_IMAGE, operation, "it isn't on this machine; pull it first", null));
     Path root;
     try {
-      root = mounted(sandbox, operation, image, users);
+      root = mounted(sandbox, operation, image, users, label);
     } catch (SnapshotException | ErrnoException | UncheckedIOException e) {
       throw refuse(Reason.RUNTIME_FAILED, operation, String.valueOf(e.getMessage()), e);
     }
@@ -113,7 +115,11 @@ final class ImageVolumes {
   }
 
   private Path mounted(
-      Sandbox sandbox, String operation, Image image, @Nullable UserNamespace users) {
+      Sandbox sandbox,
+      String operation,
+      Image image,
+      @Nullable UserNamespace users,
+      @Nullable String label) {
     SandboxId pod = sandbox.id();
     Path volume = layout.imageVolume(pod, image.id().hex());
     Path root = volume.resolve("root");
@@ -132,7 +138,7 @@ final class ImageVolumes {
       try {
         snapshotter.hold(owner(pod, image.id().hex()), image.layers());
         Path _ = PrivateFolder.make(root);
-        snapshotter.mountReadOnly(image.layers(), root, users);
+        snapshotter.mountReadOnly(image.layers(), root, users, label);
         // Last, as it says that all is there.
         AtomicFile.write(
             volume.resolve(RECORD), Json.write(new Volume(image.id().toString(), image.layers())));

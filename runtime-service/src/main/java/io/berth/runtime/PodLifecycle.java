@@ -25,6 +25,7 @@ public final class PodLifecycle {
   private final RuntimeHandlers handlers;
   private final ImageVolumes imageVolumes;
   private final UserNamespaceSupport users;
+  private final Selinux selinux;
   private final PodEvents events;
 
   PodLifecycle(
@@ -35,6 +36,7 @@ public final class PodLifecycle {
       RuntimeHandlers handlers,
       ImageVolumes imageVolumes,
       UserNamespaceSupport users,
+      Selinux selinux,
       PodEvents events) {
     this.sandboxManager = sandboxManager;
     this.sandboxes = sandboxes;
@@ -43,6 +45,7 @@ public final class PodLifecycle {
     this.handlers = handlers;
     this.imageVolumes = imageVolumes;
     this.users = users;
+    this.selinux = selinux;
     this.events = events;
   }
 
@@ -55,6 +58,7 @@ public final class PodLifecycle {
   Sandbox run(SandboxConfig config, String handler) throws InterruptedException {
     OciRuntime runtime = handlers.get(handler);
     users.require(config, handler, runtime.features());
+    selinux.require(config);
     Sandbox sandbox = sandboxManager.run(config, handler);
     watchInit(sandbox);
     return sandbox;

@@ -210,7 +210,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
                   .setFeatures(
                       RuntimeFeatures.newBuilder()
                           .setSupplementalGroupsPolicy(true)
-                          .setMountOptions(true));
+                          .setMountOptions(true)
+                          .setUserNamespacesHostNetwork(users.obstacle().isEmpty()));
           // The default handler is listed under its name and under the empty one.
           for (String name : Stream.concat(Stream.of(""), handlers.names().stream()).toList()) {
             response.addRuntimeHandlers(

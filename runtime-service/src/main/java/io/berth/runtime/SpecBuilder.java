@@ -11,7 +11,6 @@ import io.berth.sandbox.NamespaceMode;
 import io.berth.sandbox.NamespaceModes;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxLayout;
-import io.berth.sandbox.SandboxSecurity.SelinuxOptions;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -45,6 +44,7 @@ final class SpecBuilder {
   private final AppArmor apparmor;
   private final CdiDevices cdi;
   private final HookFiles hooks;
+  private final BlockIoClasses blockIo;
   private final int pidsLimit;
 
   /**
@@ -58,6 +58,7 @@ final class SpecBuilder {
     this.apparmor = apparmor;
     this.cdi = new CdiDevices(settings.cdiFolders());
     this.hooks = new HookFiles(settings.hookFolders());
+    this.blockIo = new BlockIoClasses(settings.blockIoClasses());
     this.pidsLimit = pidsLimit;
   }
 
@@ -82,6 +83,7 @@ final class SpecBuilder {
       RuntimeFeatures features,
       HandlerPolicy policy,
       @Nullable Path targetPidNamespace,
+      Selinux.Labels labels,
       VolumeSources volumes) {
 
     boolean privileged() {
@@ -148,7 +150,7 @@ final class SpecBuilder {
                 users == null ? null : mappings(users.uids(), request.features()),
                 users == null ? null : mappings(users.gids(), request.features()),
                 null, // sysctls belong to the pod
-                ContainerResources.of(request, devices.rules(), pidsLimit),
+                ContainerResources.of(request, devices.rules(), pidsLimit, blockIo.of(request)),
                 request.cgroupsPath(),
                 namespaces(request),
                 devices.devices(),
@@ -158,7 +160,7 @@ final class SpecBuilder {
                 mounts.rootfsPropagation(),
                 security.privileged() ? List.of() : security.maskedPaths(),
                 security.privileged() ? List.of() : security.readonlyPaths(),
-                null));
+                request.labels().files()));
     SpecEdits edits = new SpecEdits();
     cdi.addTo(edits, request);
     hooks.addTo(edits, request, args(request).getFirst());
@@ -171,7 +173,6 @@ final class SpecBuilder {
   }
 
   private static void refuseUnsupported(Request request) {
-    ContainerConfig config = request.config();
     if (request.privileged() && !request.sandbox().config().security().privileged()) {
       throw request.invalid(
           "it is privileged, but its pod "
@@ -179,16 +180,6 @@ final class SpecBuilder {
               + " isn't; no privileged container is allowed in such a sandbox");
     }
     requireUsersOfPod(request);
-    SelinuxOptions selinux = config.security().selinux();
-    if (selinux != null
-        && !(selinux.user() + selinux.role() + selinux.type() + selinux.level()).isEmpty()) {
-      if (!request.host().selinux()) {
-        throw request.invalid(
-            "it asks for an SELinux label, but SELinux isn't enabled on this machine; remove its"
-                + " seLinuxOptions");
-      }
-      throw request.unsupported("SELinux labels aren't supported by this version");
-    }
   }
 
   /** The pod's network and IPC belong to its users, so a container can't have others. */
@@ -245,7 +236,7 @@ final class SpecBuilder {
         config.security().noNewPrivileges(),
         apparmor.profile(request),
         ContainerResources.oomScoreAdj(request),
-        null);
+        request.labels().process());
   }
 
   /** Kubernetes' rule: a command replaces the image's entry point and drops its arguments. */

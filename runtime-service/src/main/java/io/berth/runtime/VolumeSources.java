@@ -25,6 +25,12 @@ interface VolumeSources {
   /** The same folder and all that is mounted beneath, unwritable by whatever way. */
   Path readOnly(Path source);
 
+  /** Gives a volume of the machine an SELinux label that containers may use. */
+  void relabel(Path source);
+
+  /** As {@link #relabel}, of a file or folder of the pod alone, not of what lies in it. */
+  void relabelOne(Path source);
+
   /**
    * A writable folder of the container's own, filled with what its image has at {@code path}.
    *

@@ -49,7 +49,8 @@ class CdiDevicesTest {
     etc = Files.createDirectory(folder.resolve("etc"));
     run = Files.createDirectory(folder.resolve("run"));
     builder =
-        RequestFixture.specs(new SpecSettings(List.of(), List.of(etc, run), List.of(), false));
+        RequestFixture.specs(
+            new SpecSettings(List.of(), List.of(etc, run), List.of(), Path.of("/none"), false));
     Files.writeString(etc.resolve("gpu.yaml"), GPU);
   }
 

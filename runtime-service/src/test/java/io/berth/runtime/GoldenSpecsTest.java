@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.berth.linux.MountInfo;
+import io.berth.oci.ImageConfig;
 import io.berth.oci.Json;
 import io.berth.runtime.ContainerConfig.Device;
 import io.berth.runtime.ContainerConfig.Propagation;
@@ -17,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -272,6 +274,112 @@ class GoldenSpecsTest {
     assertGolden("rslave-mount");
   }
 
+  /** A vendor's device by its CDI file: nodes, libraries, a hook, groups. */
+  @Test
+  void acceleratorByCdi() throws Exception {
+    ordinaryPaths();
+    Path files = Files.createDirectories(folder.resolve("cdi"));
+    Files.writeString(
+        files.resolve("vendor.yaml"),
+        """
+        cdiVersion: "0.8.0"
+        kind: vendor.example/gpu
+        containerEdits:
+          env: [VENDOR_VISIBLE_DEVICES=void]
+          hooks:
+            - {hookName: createContainer, path: /usr/bin/vendor-hook, args: [vendor-hook, ldcache]}
+        devices:
+          - name: gpu0
+            containerEdits:
+              deviceNodes:
+                - {path: /dev/vendor0, type: c, major: 195, minor: 0, permissions: rw}
+              mounts:
+                - {hostPath: /usr/lib/vendor, containerPath: /usr/lib/vendor, options: [ro, nosuid]}
+              additionalGIDs: [44]
+        """);
+    pod.command = List.of("/train");
+    pod.cdiDevices = List.of("vendor.example/gpu=gpu0");
+    assertGolden(
+        "gpu-by-cdi",
+        RequestFixture.specs(
+            new SpecSettings(List.of(), List.of(files), List.of(), Path.of("/none"), false)));
+  }
+
+  @Test
+  void podWithUsersOfItsOwn() throws Exception {
+    ordinaryPaths();
+    NamespaceModes users =
+        new NamespaceModes(
+            NamespaceMode.POD,
+            NamespaceMode.CONTAINER,
+            NamespaceMode.POD,
+            new NamespaceModes.UserNamespace(NamespaceMode.POD, ids(), ids()),
+            "");
+    pod.namespaces = users;
+    pod.podNamespaces = users;
+    pod.features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), true, false);
+    pod.mounts.add(
+        new ContainerConfig.Mount(
+            "/data",
+            existing("data").toString(),
+            false,
+            false,
+            false,
+            Propagation.PRIVATE,
+            ids(),
+            ids(),
+            "",
+            "",
+            List.of()));
+    assertGolden("user-namespace");
+  }
+
+  private static List<NamespaceModes.IdMapping> ids() {
+    return List.of(new NamespaceModes.IdMapping(0, 231072, 65536));
+  }
+
+  /** A model beside its server, and a volume that the server's image declares. */
+  @Test
+  void imagesAsVolumes() throws Exception {
+    ordinaryPaths();
+    pod.image =
+        new ImageConfig.Execution(
+            "",
+            null,
+            List.of(),
+            List.of("/serve"),
+            List.of(),
+            Map.of("/var/cache/serve", Json.MAPPER.createObjectNode()),
+            "",
+            Map.of(),
+            "");
+    pod.mounts.add(
+        new ContainerConfig.Mount(
+            "/models",
+            "",
+            true,
+            false,
+            false,
+            Propagation.PRIVATE,
+            List.of(),
+            List.of(),
+            "registry.example/model:7",
+            "weights",
+            List.of("noexec")));
+    assertGolden("image-volume");
+  }
+
+  @Test
+  void confinedBySelinux() throws Exception {
+    ordinaryPaths();
+    pod.labels =
+        new Selinux.Labels(
+            "system_u:system_r:container_t:s0:c12,c345",
+            "system_u:object_r:container_file_t:s0:c12,c345",
+            "system_u:object_r:container_file_t:s0");
+    assertGolden("selinux");
+  }
+
   @Test
   void unmaskedProc() throws Exception {
     pod.command = List.of("/builder");
@@ -291,6 +399,10 @@ class GoldenSpecsTest {
 
   /** The temporary folder stands as ${tmp}; the machine's devices are left out. */
   private void assertGolden(String name) throws Exception {
+    assertGolden(name, builder);
+  }
+
+  private void assertGolden(String name, SpecBuilder builder) throws Exception {
     Path root = Path.of("/");
     var sharedRoot =
         List.of(new MountInfo(root, root, "rw", List.of("shared:1"), "ext4", "/dev/vda"));

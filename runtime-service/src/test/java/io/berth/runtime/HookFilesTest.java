@@ -31,7 +31,8 @@ class HookFilesTest {
     usr = Files.createDirectory(folder.resolve("usr"));
     etc = Files.createDirectory(folder.resolve("etc"));
     builder =
-        RequestFixture.specs(new SpecSettings(List.of(), List.of(), List.of(usr, etc), false));
+        RequestFixture.specs(
+            new SpecSettings(List.of(), List.of(), List.of(usr, etc), Path.of("/none"), false));
     pod.command = List.of("/usr/sbin/nginx", "-g");
     pod.annotations = Map.of("example.com/trace", "yes");
   }

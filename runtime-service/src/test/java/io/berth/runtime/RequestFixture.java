@@ -42,6 +42,7 @@ final class RequestFixture {
   final List<Device> devices = new ArrayList<>();
   List<String> cdiDevices = List.of();
   Map<String, String> annotations = Map.of("org.systemd.property.ExecStart", "/bin/evil");
+  Map<String, String> podAnnotations = Map.of();
   boolean tty;
   @Nullable LinuxResources resources;
 
@@ -54,6 +55,7 @@ final class RequestFixture {
   NamespaceModes namespaces = NamespaceModes.ordinary();
   NamespaceModes podNamespaces = NamespaceModes.ordinary();
   @Nullable SelinuxOptions selinux;
+  @Nullable SelinuxOptions podSelinux;
   boolean readonlyRootfs;
   boolean noNewPrivileges;
   List<String> maskedPaths = List.of();
@@ -75,8 +77,12 @@ final class RequestFixture {
   int lowestOomScoreAdj = -1000;
   Set<String> hostCapabilities = new LinkedHashSet<>(Capabilities.named(-1));
   @Nullable Path apparmorProfiles;
-  boolean hostSelinux;
   boolean recursiveReadOnly = true;
+  Selinux.Labels labels = Selinux.Labels.NONE;
+
+  /** What was to be given another SELinux label. */
+  final List<Path> relabelled = new ArrayList<>();
+
   RuntimeFeatures features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), true, true);
   HandlerPolicy policy = HandlerPolicy.STRICT;
 
@@ -130,7 +136,7 @@ final class RequestFixture {
         lowestOomScoreAdj,
         hostCapabilities,
         apparmorProfiles,
-        hostSelinux,
+        null,
         recursiveReadOnly);
   }
 
@@ -166,7 +172,7 @@ final class RequestFixture {
                 null,
                 List.of(),
                 Map.of(),
-                Map.of(),
+                podAnnotations,
                 "/kubepods/pod1",
                 Map.of(),
                 podNamespaces,
@@ -177,7 +183,7 @@ final class RequestFixture {
                     null,
                     List.of(),
                     GroupsPolicy.MERGE,
-                    null,
+                    podSelinux,
                     null,
                     null),
                 null,
@@ -225,6 +231,7 @@ final class RequestFixture {
         features,
         policy,
         targetPidNamespace,
+        labels,
         new NamedVolumes());
   }
 
@@ -238,7 +245,7 @@ final class RequestFixture {
   }
 
   /** Says what was asked for instead of making it. */
-  private static final class NamedVolumes implements VolumeSources {
+  private final class NamedVolumes implements VolumeSources {
     @Override
     public Path image(Mount mount) {
       return Path.of("/image", mount.image(), mount.imageSubPath());
@@ -252,6 +259,16 @@ final class RequestFixture {
     @Override
     public Path readOnly(Path source) {
       return Path.of("/read-only" + source);
+    }
+
+    @Override
+    public void relabel(Path source) {
+      relabelled.add(source);
+    }
+
+    @Override
+    public void relabelOne(Path source) {
+      relabelled.add(source);
     }
 
     @Override

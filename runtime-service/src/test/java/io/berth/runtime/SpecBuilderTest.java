@@ -13,7 +13,6 @@ import io.berth.runtime.ContainerException.Reason;
 import io.berth.sandbox.LinuxResources;
 import io.berth.sandbox.NamespaceMode;
 import io.berth.sandbox.NamespaceModes;
-import io.berth.sandbox.SandboxSecurity.SelinuxOptions;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -500,11 +499,28 @@ class SpecBuilderTest {
   }
 
   @Test
-  void selinuxByNameIsRefusedAndEmptyOptionsAreNone() {
-    pod.selinux = new SelinuxOptions("", "", "", "");
-    spec();
-    pod.selinux = new SelinuxOptions("", "", "", "s0:c1,c2");
-    assertRefused(Reason.INVALID, "SELinux isn't enabled");
+  void selinuxLabelsReachProcessFilesAndWhatThePodBrings() throws Exception {
+    pod.labels = new Selinux.Labels("u:r:t:s0:c1,c2", "u:r:f:s0:c1,c2", "u:r:f:s0");
+    Path volume = existing("volume");
+    pod.mounts.add(
+        new ContainerConfig.Mount(
+            "/volume",
+            volume.toString(),
+            false,
+            false,
+            true,
+            ContainerConfig.Propagation.PRIVATE,
+            List.of(),
+            List.of(),
+            "",
+            "",
+            List.of()));
+    RuntimeSpec spec = spec();
+    assertThat(requireNonNull(spec.process()).selinuxLabel()).isEqualTo("u:r:t:s0:c1,c2");
+    assertThat(requireNonNull(spec.linux()).mountLabel()).isEqualTo("u:r:f:s0:c1,c2");
+    assertThat(pod.relabelled)
+        .extracting(path -> path.getFileName().toString())
+        .containsExactlyInAnyOrder("volume", "shm", "hostname", "hosts", "resolv.conf");
   }
 
   @Test
@@ -515,7 +531,9 @@ class SpecBuilderTest {
     assertThat(requireNonNull(requireNonNull(spec().linux()).devices()))
         .singleElement()
         .satisfies(device -> assertThat(device.uid()).isNotEqualTo(1000));
-    var owning = RequestFixture.specs(new SpecSettings(List.of(), List.of(), List.of(), true));
+    var owning =
+        RequestFixture.specs(
+            new SpecSettings(List.of(), List.of(), List.of(), Path.of("/none"), true));
     assertThat(requireNonNull(requireNonNull(pod.built(owning).linux()).devices()))
         .singleElement()
         .satisfies(device -> {

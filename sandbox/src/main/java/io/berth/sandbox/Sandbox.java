@@ -47,6 +47,13 @@ public record Sandbox(
     return config.name();
   }
 
+  /// The SELinux level of its containers: that of the request, else categories that no other pod
+  /// has.
+  public String selinuxLevel() {
+    SandboxSecurity.SelinuxOptions asked = config.security().selinux();
+    return asked == null || asked.level().isEmpty() ? id.selinuxLevel() : asked.level();
+  }
+
   /// Whether the pod has a network namespace of its own.
   public boolean ownNetwork() {
     return config.namespaces().network() == NamespaceMode.POD;

@@ -157,7 +157,7 @@ public final class SandboxManager {
 
   /// Each undo is registered before its step, so that a step which fails half way is undone too.
   private Sandbox make(SandboxConfig config, String handler) throws InterruptedException {
-    SandboxId id = SandboxId.random();
+    SandboxId id = store.freshId();
     Sysctls sysctls = check(config);
     Sandbox sandbox = plan(id, config, handler);
 

@@ -68,6 +68,12 @@ public final class SandboxStore {
       return new Index(sandboxes, names);
     }
 
+    /// Whether a sandbox has the level that is the other's by its id.
+    boolean hasCategoriesOf(SandboxId other) {
+      String level = other.selinuxLevel();
+      return byId.values().stream().anyMatch(s -> s.selinuxLevel().equals(level));
+    }
+
     Index without(Sandbox sandbox) {
       NavigableMap<String, Sandbox> sandboxes = new TreeMap<>(byId);
       sandboxes.remove(sandbox.id().value());
@@ -143,9 +149,20 @@ public final class SandboxStore {
     return List.copyOf(index.get().byId().values());
   }
 
+  /// An id whose SELinux categories no sandbox has.
+  SandboxId freshId() {
+    while (true) {
+      SandboxId id = SandboxId.random();
+      if (!index.get().hasCategoriesOf(id)) {
+        return id;
+      }
+    }
+  }
+
   /// Takes the name and records the sandbox.
   ///
-  /// @throws SandboxException CONFLICT if the name is taken
+  /// @throws SandboxException CONFLICT if the name is taken, or another sandbox was given the same
+  ///   SELinux categories at the same moment
   void create(Sandbox sandbox) {
     // The name is taken in memory first, atomically; nobody sees a sandbox that is being made.
     index.updateAndGet(now -> {
@@ -157,6 +174,13 @@ public final class SandboxStore {
                 + ": the name is taken by sandbox "
                 + now.idByName().get(sandbox.name())
                 + "; remove that one or raise the attempt");
+      }
+      if (now.hasCategoriesOf(sandbox.id())) {
+        throw new SandboxException(
+            Reason.CONFLICT,
+            "run sandbox "
+                + sandbox.name()
+                + ": another one was given its SELinux categories at the same moment; ask again");
       }
       return now.with(sandbox);
     });

@@ -70,6 +70,44 @@ class SandboxStoreTest {
   }
 
   @Test
+  void everySandboxHasItsOwnPairOfSelinuxCategoriesUntilItIsGone() {
+    Sandbox first = sandbox("ab1", "a");
+    store.create(first);
+    assertThat(first.selinuxLevel()).matches("s0:c[0-9]+,c[0-9]+");
+    // The same number at the beginning, so the same pair.
+    Sandbox twin =
+        new Sandbox(
+            new SandboxId("ab1" + "0".repeat(60) + "1"),
+            Configs.pod("b").build(),
+            "",
+            SandboxState.CREATING,
+            1,
+            "boot-1",
+            "b",
+            first.cgroup(),
+            List.of(),
+            null,
+            null);
+    assertThatThrownBy(() -> store.create(twin)).hasMessageContaining("SELinux categories");
+    store.delete(first.id());
+    store.create(twin);
+    assertThat(twin.selinuxLevel()).isEqualTo(first.selinuxLevel());
+    assertThat(new SandboxStore(settings(folder)).all())
+        .as("after a restart")
+        .extracting(Sandbox::selinuxLevel)
+        .containsExactly(first.selinuxLevel());
+  }
+
+  @Test
+  void pairsOfCategoriesAreTwoOfA1024() {
+    for (int i = 0; i < 10_000; i++) {
+      String[] pair = SandboxId.random().selinuxLevel().substring(4).split(",c", -1);
+      assertThat(Integer.parseInt(pair[0])).isBetween(0, Integer.parseInt(pair[1]) - 1);
+      assertThat(Integer.parseInt(pair[1])).isLessThan(1024);
+    }
+  }
+
+  @Test
   void refusesABeginningOfSeveralIds() {
     ready("ab1", "a");
     ready("ab2", "b");

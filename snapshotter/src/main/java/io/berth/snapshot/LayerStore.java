@@ -307,7 +307,7 @@ final class LayerStore {
       Usage added = Usage.NONE;
       try {
         Mounts.overlayReadOnly(
-            view, OverlaySnapshotter.padded(trees(stack, "commit layer " + id), 2, layout));
+            view, OverlaySnapshotter.padded(trees(stack, "commit layer " + id), 2, layout), null);
         for (DeferredWork work : deferred) {
           added = added.plus(work.run(view));
         }

@@ -234,17 +234,17 @@ public final class OverlaySnapshotter implements Snapshotter {
   }
 
   @Override
-  public void mount(String key, Path target, @Nullable UserNamespace ids) {
+  public void mount(String key, Path target, @Nullable UserNamespace ids, @Nullable String label) {
     String operation = "mount snapshot " + key + " on " + target;
     Snapshot snapshot = required(key, operation);
     List<Path> lowers = padded(layers.trees(snapshot.layers(), operation), 1, layout);
     Path work = SnapshotLayout.work(layout.snapshot(key));
     try {
       if (ids == null) {
-        Mounts.overlay(target, lowers, snapshot.upper(), work);
+        Mounts.overlay(target, lowers, snapshot.upper(), work, label);
       } else {
         takeOverRootOwner(lowers.getFirst(), snapshot.upper(), ids);
-        Mounts.overlayMapped(target, lowers, snapshot.upper(), work, ids);
+        Mounts.overlayMapped(target, lowers, snapshot.upper(), work, ids, label);
       }
     } catch (ErrnoException | IOException e) {
       throw failure(operation, e);
@@ -293,7 +293,7 @@ public final class OverlaySnapshotter implements Snapshotter {
     try {
       Path target = Files.createDirectories(layout.probe());
       Mounts.detach(target);
-      Mounts.overlayMappedReadOnly(target, List.of(layout.empty(0), layout.empty(1)), ids);
+      Mounts.overlayMappedReadOnly(target, List.of(layout.empty(0), layout.empty(1)), ids, null);
       Mounts.detach(target);
       return true;
     } catch (ErrnoException e) {
@@ -306,14 +306,17 @@ public final class OverlaySnapshotter implements Snapshotter {
 
   @Override
   public void mountReadOnly(
-      List<ChainId> layersBottomFirst, Path target, @Nullable UserNamespace ids) {
+      List<ChainId> layersBottomFirst,
+      Path target,
+      @Nullable UserNamespace ids,
+      @Nullable String label) {
     String operation = "mount " + layersBottomFirst.size() + " layers on " + target;
     List<Path> lowers = padded(layers.trees(layersBottomFirst, operation), 2, layout);
     try {
       if (ids == null) {
-        Mounts.overlayReadOnly(target, lowers);
+        Mounts.overlayReadOnly(target, lowers, label);
       } else {
-        Mounts.overlayMappedReadOnly(target, lowers, ids);
+        Mounts.overlayMappedReadOnly(target, lowers, ids, label);
       }
     } catch (ErrnoException e) {
       throw failure(operation, e);

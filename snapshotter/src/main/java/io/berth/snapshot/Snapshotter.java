@@ -103,17 +103,18 @@ public interface Snapshotter {
    * @throws SnapshotException SNAPSHOT_MISSING, LAYER_MISSING, FILE_SYSTEM
    */
   default void mount(String key, Path target) {
-    mount(key, target, null);
+    mount(key, target, null, null);
   }
 
   /**
    * As {@link #mount(String, Path)}, the layers' files belonging to the users of a user namespace.
    *
    * @param ids absent: as the layers have them
+   * @param label the SELinux label that all files have, absent: each its own
    * @throws SnapshotException SNAPSHOT_MISSING, LAYER_MISSING, FILE_SYSTEM, the last also where the
    *     file system or the kernel can't map ids
    */
-  void mount(String key, Path target, @Nullable UserNamespace ids);
+  void mount(String key, Path target, @Nullable UserNamespace ids, @Nullable String label);
 
   /**
    * A folder beside the writable tree that is removed with the snapshot, for what shall outlive no
@@ -125,24 +126,28 @@ public interface Snapshotter {
   Path volume(String key, String name);
 
   /**
-   * Whether {@link #mount(String, Path, UserNamespace)} works here: a question of the kernel and of
-   * the file system under the layers.
+   * Whether {@link #mount(String, Path, UserNamespace, String)} maps ids here: a question of the
+   * kernel and of the file system under the layers.
    */
   boolean mapsIds(UserNamespace ids);
 
-  /** As {@link #mountReadOnly(List, Path, UserNamespace)}, with the ids that the layers have. */
+  /** As {@link #mountReadOnly(List, Path, UserNamespace, String)}, with what the layers have. */
   default void mountReadOnly(List<ChainId> layersBottomFirst, Path target) {
-    mountReadOnly(layersBottomFirst, target, null);
+    mountReadOnly(layersBottomFirst, target, null, null);
   }
 
   /**
    * Mounts the layers alone, so that nobody can ever write: for images used as volumes. The caller
    * holds the layers as long as it is mounted.
    *
-   * @param ids as in {@link #mount(String, Path, UserNamespace)}
+   * @param ids as in {@link #mount(String, Path, UserNamespace, String)}, likewise the label
    * @throws SnapshotException LAYER_MISSING, FILE_SYSTEM
    */
-  void mountReadOnly(List<ChainId> layersBottomFirst, Path target, @Nullable UserNamespace ids);
+  void mountReadOnly(
+      List<ChainId> layersBottomFirst,
+      Path target,
+      @Nullable UserNamespace ids,
+      @Nullable String label);
 
   /** Undoes a mount; what isn't mounted is fine. */
   void unmount(Path target);

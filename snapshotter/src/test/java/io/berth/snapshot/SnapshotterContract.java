@@ -140,7 +140,7 @@ public abstract class SnapshotterContract {
       Layer _ = top.commit(Usage.NONE);
     }
     Path target = target();
-    snapshotter.mountReadOnly(chain, target, null);
+    snapshotter.mountReadOnly(chain, target);
     assertThat(names(target)).containsExactly("a", "b");
   }
 
@@ -376,7 +376,7 @@ public abstract class SnapshotterContract {
     List<ChainId> one = commitFile(List.of(), "a", "1");
     for (List<ChainId> chain : List.of(List.<ChainId>of(), one)) {
       Path readOnly = target();
-      snapshotter.mountReadOnly(chain, readOnly, null);
+      snapshotter.mountReadOnly(chain, readOnly);
       assertThat(names(readOnly)).hasSameSizeAs(chain);
       assertThatThrownBy(() -> Files.writeString(readOnly.resolve("x"), "x"))
           .isInstanceOf(IOException.class);
