@@ -17,6 +17,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.Comparator;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -50,12 +51,14 @@ class ExtensionsIT {
   private final Path cdi;
   private final Path hooks;
   private final Path sandboxed;
+  private final Path classes;
 
   @SuppressWarnings("MustBeClosedChecker") // closed after the last test
   ExtensionsIT(DockerRegistry registry, @TempDir Path folder) throws Exception {
     cdi = Files.createDirectory(folder.resolve("cdi"));
     hooks = Files.createDirectory(folder.resolve("hooks"));
     sandboxed = Files.createDirectory(folder.resolve("sandboxed"));
+    classes = folder.resolve("blockio.yaml");
     Path runc = TestTools.installed("runc", "runc");
     Path program = script(sandboxed.resolve("sandboxed"), sandboxedRuntime(runc));
     daemon =
@@ -68,13 +71,14 @@ class ExtensionsIT {
                 cdi_spec_dirs = ["%s"]
                 hooks_dirs = ["%s"]
                 device_ownership_from_security_context = true
+                blockio_config_file = "%s"
                 [runtimes.sandboxed]
                 path = "%s"
                 environment = { SANDBOX_LEVEL = "high" }
                 allowed_annotations = ["io.sandboxed.*"]
                 privileged_without_host_devices = true
                 """
-                    .formatted(cdi, hooks, program))
+                    .formatted(cdi, hooks, classes, program))
             .withoutUnifiedCgroups()
             .start();
     life = new PodLife(daemon.socket(), SOON::toMillis);
@@ -235,6 +239,56 @@ class ExtensionsIT {
     assertThatThrownBy(() -> start(handler, sleeper("unlucky")))
         .isInstanceOf(StatusRuntimeException.class)
         .hasMessageContaining("30-broken.json");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"runc", "crun"})
+  void classOfBlockDeviceLimitsIsWhatTheCgroupHas(String handler) throws Exception {
+    Path disk = blockDevice();
+    Files.writeString(
+        classes,
+        "Classes: {slow: [{Devices: ['%s*'], ThrottleReadBps: 512Mi, ThrottleWriteIOPS: 5k}]}"
+            .formatted(disk));
+    PodSandboxConfig pod =
+        Requests.pod(daemon, handler)
+            .putAnnotations("blockio.resources.beta.kubernetes.io/container.slow", "slow")
+            .putAnnotations("blockio.resources.beta.kubernetes.io/container.wrong", "unknown")
+            .build();
+    String podId = life.run(pod, handler);
+    String numbers = Files.readString(Path.of("/sys/class/block", "" + disk.getFileName(), "dev"));
+    String slow = life.create(podId, pod, sleeper("slow").build());
+    life.start(slow);
+    assertThat(limits(slow))
+        .contains(numbers.strip())
+        .contains(Integer.toString(512 << 20), "5000");
+    String other = life.create(podId, pod, sleeper("other").build());
+    life.start(other);
+    assertThat(limits(other)).doesNotContain(Integer.toString(512 << 20));
+    assertThatThrownBy(() -> life.create(podId, pod, sleeper("wrong").build()))
+        .isInstanceOf(StatusRuntimeException.class)
+        .hasMessageContaining("block I/O class \"unknown\" isn't defined in " + classes);
+  }
+
+  private static Path blockDevice() throws IOException {
+    try (var disks = Files.list(Path.of("/sys/block"))) {
+      return disks
+          .map(disk -> Path.of("/dev").resolve("" + disk.getFileName()))
+          .filter(Files::exists)
+          .filter(disk -> disk.toString().matches("/dev/(vd|sd|xvd|nvme|loop).*"))
+          .sorted(Comparator.comparing((Path disk) -> disk.toString().startsWith("/dev/loop")))
+          .findFirst()
+          .orElseThrow(() -> TestTools.missing("a block device"));
+    }
+  }
+
+  /** On cgroup v1 and v2. */
+  private String limits(String id) throws InterruptedException {
+    return life.exec(
+        id,
+        "sh",
+        "-c",
+        "cd /sys/fs/cgroup; cat io.max blkio/blkio.throttle.read_bps_device"
+            + " blkio/blkio.throttle.write_iops_device 2> /dev/null || true");
   }
 
   private static String rule(Path program, String stage) {

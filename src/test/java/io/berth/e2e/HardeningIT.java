@@ -40,7 +40,7 @@ import org.junit.jupiter.api.io.TempDir;
 @TestMethodOrder(MethodOrderer.Random.class)
 class HardeningIT {
   private static final Duration SOON = Duration.ofSeconds(60);
-  private static final long HUGE = 256L << 20;
+  private static final long HUGE = 1L << 30;
   private static final long FLAT = 64L << 20;
 
   private final DockerRegistry registry;
@@ -126,18 +126,23 @@ class HardeningIT {
   @Test
   void hugeAccountFileIsRefusedAndNotReadWhole() throws Exception {
     Path etc = Files.createDirectory(files.resolve("etc"));
-    try (var passwd = new RandomAccessFile(etc.resolve("passwd").toFile(), "rw")) {
-      passwd.setLength(HUGE); // one line without an end
+    for (String account : List.of("passwd", "group")) {
+      Files.deleteIfExists(etc.resolve("passwd"));
+      Files.deleteIfExists(etc.resolve("group"));
+      Files.writeString(etc.resolve("passwd"), "root:x:0:0::/:/bin/sh\nuser:x:1:1::/:/bin/sh\n");
+      try (var file = new RandomAccessFile(etc.resolve(account).toFile(), "rw")) {
+        file.setLength(HUGE); // sparse, and one line without an end
+      }
+      String image = pull(new ImageVariant(registry, "huge-" + account).files(files));
+      ContainerConfig.Builder named = Requests.container("main", image, Requests.SLEEP);
+      named.getLinuxBuilder().getSecurityContextBuilder().setRunAsUsername("user");
+      refuses(named, "/etc/" + account + " is longer than");
+      long before = residentBytes();
+      for (int i = 0; i < 5; i++) {
+        refuses(named, "/etc/" + account + " is longer than");
+      }
+      assertThat(residentBytes() - before).isLessThan(FLAT);
     }
-    String image = pull(new ImageVariant(registry, "huge-passwd").files(files));
-    ContainerConfig.Builder named = Requests.container("main", image, Requests.SLEEP);
-    named.getLinuxBuilder().getSecurityContextBuilder().setRunAsUsername("default-user");
-    refuses(Requests.container("first", image, Requests.SLEEP), "/etc/passwd is longer than");
-    long before = residentBytes();
-    for (int i = 0; i < 5; i++) {
-      refuses(named, "/etc/passwd is longer than");
-    }
-    assertThat(residentBytes() - before).isLessThan(FLAT);
   }
 
   /** CVE-2022-4318 and CVE-2026-15809 of CRI-O. */
@@ -150,6 +155,15 @@ class HardeningIT {
           "HOME holds a line break or a colon");
       refuses(sleeper().setWorkingDir(bad), "the working directory holds a line break or a colon");
     }
+    String home =
+        pull(new ImageVariant(registry, "home").config("Env", List.of("HOME=/x\nr:x:0:0")));
+    refuses(Requests.container("main", home, Requests.SLEEP), "HOME holds a line break or a colon");
+    String folder = pull(new ImageVariant(registry, "folder").config("WorkingDir", "/x\nr:x:0:0"));
+    refuses(
+        Requests.container("main", folder, Requests.SLEEP),
+        "the working directory holds a line break or a colon");
+    String account = pull(new ImageVariant(registry, "account").config("User", "root\nr:x:0:0"));
+    refuses(Requests.container("main", account, Requests.SLEEP), "control characters");
     ContainerConfig.Builder user = sleeper();
     user.getLinuxBuilder().getSecurityContextBuilder().setRunAsUsername("root\nroot2");
     refuses(user, "control characters");
@@ -183,15 +197,35 @@ class HardeningIT {
   @Test
   void stateIsClosedToOthersWhateverTheUmask() throws Exception {
     String id = start("state", sleeper());
+    assertClosed();
+    // As older versions or careless hands leave them.
+    daemon.stop();
+    for (Path top : List.of(daemon.runFolder(), daemon.rootFolder())) {
+      open(top);
+      for (Path child : Leftovers.entries(top)) {
+        if (Files.isDirectory(child)) {
+          open(child);
+        }
+      }
+    }
+    daemon.restart();
+    assertClosed();
+    assertThat(others(daemon.socket())).isEmpty();
+    // It isn't empty for want of files.
+    assertThat(daemon.runFolder().resolve("containers").resolve(id).resolve("config.json"))
+        .exists();
+  }
+
+  private static void open(Path folder) throws IOException {
+    Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxrwxrwx"));
+  }
+
+  private void assertClosed() throws IOException {
     List<Path> open = new ArrayList<>();
     for (Path top : List.of(daemon.runFolder(), daemon.rootFolder())) {
       walk(top, open);
     }
     assertThat(open).as("what others can open").isEmpty();
-    assertThat(others(daemon.socket())).isEmpty();
-    // It isn't empty for want of files.
-    assertThat(daemon.runFolder().resolve("containers").resolve(id).resolve("config.json"))
-        .exists();
   }
 
   /** What others could open by its path; the way to it may be open, as for user namespaces. */

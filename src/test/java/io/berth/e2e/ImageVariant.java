@@ -77,6 +77,7 @@ final class ImageVariant {
                   "--owner=0",
                   "--mode=u=rwX,go=rX",
                   "--group=0",
+                  "--sparse",
                   "-cf",
                   "" + tar,
                   "."));

@@ -59,6 +59,7 @@ class ProcessFieldsIT {
   private final BerthDaemon daemon;
   private final PodLife life;
   private String image = "";
+  private Path accounts = Path.of("/");
 
   @SuppressWarnings("MustBeClosedChecker") // closed after the last test
   ProcessFieldsIT(DockerRegistry registry) throws Exception {
@@ -87,14 +88,8 @@ class ProcessFieldsIT {
             .config("StopSignal", "SIGUSR1")
             .files(files)
             .push();
-    var _ =
-        daemon
-            .client()
-            .images()
-            .pullImage(
-                PullImageRequest.newBuilder()
-                    .setImage(ImageSpec.newBuilder().setImage(image))
-                    .build());
+    var _ = pulled(image);
+    accounts = files;
   }
 
   @AfterEach
@@ -192,6 +187,60 @@ class ProcessFieldsIT {
     assertThat(user.getGid()).isEqualTo(1001);
     assertThat(user.getSupplementalGroupsList()).containsExactlyInAnyOrder(1001L, 4000L);
     assertThat(zeroSeparated(mergedId, "environ")).contains("HOME=/home/fields");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"runc", "crun"})
+  void usersOfTheImageAreFoundInAllForms(String handler) throws Exception {
+    Pod pod = new Pod(handler);
+    for (var user :
+        Map.of(
+                "fields", "1000 1001 1001 50000",
+                "fields:more", "1000 50000 50000",
+                "1000", "1000 1001 1001 50000",
+                "77", "77 0 0",
+                "77:88", "77 88 88",
+                "root:1001", "0 1001 1001")
+            .entrySet()) {
+      String name = user.getKey().replace(':', '-');
+      String id =
+          pod.start(Requests.container(name, variant("user-" + name, user.getKey()), List.of()));
+      assertThat(
+              List.of(status(id, "Uid").split("\t")[0], status(id, "Gid").split("\t")[0])
+                  + " "
+                  + groups(id))
+          .as(user.getKey())
+          .isEqualTo(expected(user.getValue().split(" ")));
+    }
+    assertThatThrownBy(() ->
+            pod.start(Requests.container("none", variant("user-none", "nobodyknows"), List.of())))
+        .hasMessageContaining("nobodyknows");
+  }
+
+  private static String expected(String... ids) {
+    return List.of(ids[0], ids[1]) + " " + List.of(ids).subList(2, ids.length);
+  }
+
+  private String variant(String tag, String user) throws Exception {
+    return pulled(
+        new ImageVariant(registry, "process-fields-" + tag)
+            .config("Entrypoint", Requests.SLEEP)
+            .config("Cmd", List.of())
+            .config("User", user)
+            .files(accounts)
+            .push());
+  }
+
+  private String pulled(String name) {
+    var _ =
+        daemon
+            .client()
+            .images()
+            .pullImage(
+                PullImageRequest.newBuilder()
+                    .setImage(ImageSpec.newBuilder().setImage(name))
+                    .build());
+    return name;
   }
 
   @ParameterizedTest

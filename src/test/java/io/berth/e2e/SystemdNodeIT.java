@@ -7,11 +7,17 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.berth.admin.v1.DebtsRequest;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ContainerState;
+import io.berth.cri.v1.ContainerStatsRequest;
 import io.berth.cri.v1.ContainerStatus;
 import io.berth.cri.v1.ContainerStatusRequest;
 import io.berth.cri.v1.HugepageLimit;
+import io.berth.cri.v1.IDMapping;
 import io.berth.cri.v1.LinuxContainerResources;
+import io.berth.cri.v1.NamespaceMode;
+import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandboxConfig;
+import io.berth.cri.v1.SecurityProfile.ProfileType;
+import io.berth.cri.v1.UserNamespace;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
@@ -20,6 +26,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -353,6 +360,126 @@ class SystemdNodeIT {
     assertThat(life.exec(lasting, "echo", "alive")).isEqualTo("alive\n");
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"runc", "crun"})
+  void profilesOfAppArmorConfineAsAsked(String handler) throws Exception {
+    PodSandboxConfig pod = pod("apparmor-" + handler).build();
+    String podId = run(pod, handler);
+    String usual = started(podId, pod, confined("usual", null));
+    assertThat(profile(usual)).isEqualTo("berth-default (enforce)");
+    assertThat(life.exec(usual, "cat", "/proc/self/attr/current"))
+        .as("an exec's")
+        .isEqualTo("berth-default (enforce)\n");
+    // Of what the profile forbids, something that nothing else does.
+    assertThat(life.exec(usual, "sh", "-c", "cat /proc/kcore 2>&1 | head -c 60; true"))
+        .contains("Permission denied");
+    assertThat(profile(started(podId, pod, confined("default", ProfileType.RuntimeDefault))))
+        .isEqualTo("berth-default (enforce)");
+    assertThat(profile(started(podId, pod, confined("unconfined", ProfileType.Unconfined))))
+        .isEqualTo("unconfined");
+
+    Path text =
+        Files.writeString(
+            Path.of("/tmp/berth-e2e-mine"),
+            """
+            profile berth-e2e-mine flags=(attach_disconnected,mediate_deleted) {
+              file, capability, network, mount, umount, signal, ptrace,
+              deny /etc/forbidden w,
+            }
+            """);
+    Commands.run(List.of("/usr/sbin/apparmor_parser", "--replace", text.toString()));
+    ContainerConfig.Builder mine = confined("mine", ProfileType.Localhost).toBuilder();
+    mine.getLinuxBuilder()
+        .getSecurityContextBuilder()
+        .getApparmorBuilder()
+        .setLocalhostRef("berth-e2e-mine");
+    String own = started(podId, pod, mine.build());
+    assertThat(profile(own)).isEqualTo("berth-e2e-mine (enforce)");
+    assertThat(life.exec(own, "sh", "-c", "(: > /etc/forbidden) 2>&1; : > /etc/allowed && echo ok"))
+        .contains("Permission denied", "ok");
+
+    mine.getMetadataBuilder().setName("missing");
+    mine.getLinuxBuilder()
+        .getSecurityContextBuilder()
+        .getApparmorBuilder()
+        .setLocalhostRef("berth-e2e-missing");
+    assertThatThrownBy(() -> life.create(podId, pod, mine.build()))
+        .hasMessageContaining("AppArmor profile \"berth-e2e-missing\" isn't loaded");
+  }
+
+  private static ContainerConfig confined(String name, @Nullable ProfileType kind) {
+    ContainerConfig.Builder container = Requests.container(name, IMAGE, Requests.SLEEP);
+    if (kind != null) {
+      container
+          .getLinuxBuilder()
+          .getSecurityContextBuilder()
+          .getApparmorBuilder()
+          .setProfileType(kind);
+    }
+    return container.build();
+  }
+
+  /** As the machine sees it. */
+  private static String profile(String container) throws IOException {
+    return Files.readString(Path.of("/proc/" + pid(container) + "/attr/current")).strip();
+  }
+
+  @Test
+  void usersOfAPodAreNobodyOnTheMachine() throws Exception {
+    int root = 231072;
+    IDMapping ids =
+        IDMapping.newBuilder().setContainerId(0).setHostId(root).setLength(65536).build();
+    NamespaceOption own =
+        Requests.ORDINARY.toBuilder()
+            .setUsernsOptions(
+                UserNamespace.newBuilder().setMode(NamespaceMode.POD).addUids(ids).addGids(ids))
+            .build();
+    PodSandboxConfig pod = Requests.pod(InstalledBerth.LOGS.resolve("users"), "users", own).build();
+    String podId = run(pod, "runc");
+    String id = started(podId, pod, Requests.container("c", IMAGE, Requests.SLEEP, own).build());
+    assertThat(life.exec(id, "cat", "/proc/self/uid_map").strip().split(" +"))
+        .containsExactly("0", Integer.toString(root), "65536");
+    assertThat(life.exec(id, "sh", "-c", "id -u && touch /new && stat -c %u /bin /new"))
+        .isEqualTo("0\n0\n0\n");
+    assertThat(Files.getAttribute(Path.of("/proc/" + pid(id)), "unix:uid")).isEqualTo(root);
+    assertThat(cgroupOf(pid(id))).endsWith("/berth-" + id + ".scope");
+  }
+
+  @Test
+  void pressureOfAContainerIsTold() throws Exception {
+    PodSandboxConfig pod = pod("pressure").build();
+    String podId = run(pod, "runc");
+    String id =
+        started(
+            podId,
+            pod,
+            container(
+                "c",
+                List.of("sh", "-c", "while :; do :; done"),
+                // A tenth of a processor, which it waits for most of the time.
+                LinuxContainerResources.newBuilder()
+                    .setCpuPeriod(100_000)
+                    .setCpuQuota(10_000)
+                    .build()));
+    assertThat(life.exec(id, "cat", "/sys/fs/cgroup/cpu.pressure")).contains("some avg10=");
+    try (var client = new CriClient(InstalledBerth.SOCKET)) {
+      var asked = ContainerStatsRequest.newBuilder().setContainerId(id).build();
+      Await.until(
+          "it has waited",
+          InstalledBerth.PATIENCE,
+          () ->
+              client
+                      .runtime()
+                      .containerStats(asked)
+                      .getStats()
+                      .getCpu()
+                      .getPsi()
+                      .getSome()
+                      .getTotal()
+                  > 0);
+    }
+  }
+
   @Test
   void aParentInTheFormOfTheOtherDriverIsRefused() {
     assertThatThrownBy(() -> run(inSlice("wrong", "/kubepods/burstable/pod1"), "runc"))
@@ -372,6 +499,9 @@ class SystemdNodeIT {
         .contains("version 2, driver systemd")
         .contains("cpu, cpuset, memory and pids")
         .contains("may be lowered to -1000")
-        .contains("layers are passed in one mount(2) call");
+        .contains("layers are passed in one mount(2) call")
+        .containsPattern("AppArmor +enabled")
+        .contains("available, with idmapped mounts")
+        .contains("PSI is on");
   }
 }

@@ -312,6 +312,7 @@ public final class Bench implements Callable<Integer> {
                       host ? "host network" : "CNI"),
               LifecycleReport.table(lives.runtime(), lives.floor(), atOnce == 1 && !host)
                   .toString());
+          section("Of the last of these", OwnTime.table(client.operations("")).toString());
         }
       }
     }

@@ -8,9 +8,12 @@ import io.berth.daemon.HostFacts.CgroupLayout;
 import io.berth.daemon.KnownFaults.Fault;
 import io.berth.linux.CgroupDriver;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileStore;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -399,7 +402,7 @@ final class Doctor {
             .orElse("targeted");
     if (mode.isEmpty()) {
       add(Finding.ok("SELinux", "not enabled; pods that ask for a label are refused"));
-    } else if (read("etc/selinux/" + policy + "/contexts/lxc_contexts").isEmpty()) {
+    } else if (!knowsContainers(policy)) {
       add(
           Finding.warning(
               "SELinux",
@@ -410,6 +413,22 @@ final class Doctor {
               "install container-selinux, or your distribution's policy for containers"));
     } else {
       add(Finding.ok("SELinux", mode + ", containers are labelled by policy " + policy));
+    }
+  }
+
+  /// The kernel is asked, by a write that changes nothing: Debian 12 names a context that its
+  /// policy doesn't have.
+  private boolean knowsContainers(String policy) {
+    String context =
+        line("etc/selinux/" + policy + "/contexts/lxc_contexts", "process = ")
+            .orElse("")
+            .replace("\"", "");
+    try (OutputStream kernel =
+        Files.newOutputStream(root.resolve("sys/fs/selinux/context"), StandardOpenOption.WRITE)) {
+      kernel.write(context.getBytes(StandardCharsets.UTF_8));
+      return !context.isEmpty();
+    } catch (IOException unknown) {
+      return false;
     }
   }
 

@@ -124,6 +124,8 @@ class DoctorTest implements Programs {
     assertThat(finding("SELinux").level()).isEqualTo(Level.WARNING);
     assertThat(finding("SELinux").found()).startsWith("enforcing, but policy strict has no");
     put("etc/selinux/strict/contexts/lxc_contexts", "process = \"u:r:t:s0\"");
+    assertThat(finding("SELinux").level()).as("the kernel says no").isEqualTo(Level.WARNING);
+    put("sys/fs/selinux/context", "");
     assertThat(finding("SELinux").found())
         .isEqualTo("enforcing, containers are labelled by policy strict");
   }

@@ -92,7 +92,8 @@ final class ContainerMounts {
                 "gid=5"),
             RuntimeSpec.Mount.of("mqueue", "mqueue", "/dev/mqueue", "nosuid", "noexec", "nodev"),
             request.sandbox().ownIpc()
-                ? ofPod(pod.shm(), "/dev/shm", "rw")
+                // Said again, as crun mounts anew what it binds.
+                ? ofPod(pod.shm(), "/dev/shm", "nosuid", "nodev", "noexec", "rw")
                 : bind(pod.shm(), "/dev/shm", "rw"),
             ofPod(pod.hostname(), "/etc/hostname", files),
             ofPod(pod.hosts(), "/etc/hosts", files),
@@ -138,13 +139,15 @@ final class ContainerMounts {
         : RuntimeSpec.Mount.of("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", access);
   }
 
-  private RuntimeSpec.Mount ofPod(Path source, String target, String access) {
+  private RuntimeSpec.Mount ofPod(Path source, String target, String... options) {
     request.volumes().relabelOne(source);
-    return bind(source, target, access);
+    return bind(source, target, options);
   }
 
-  private static RuntimeSpec.Mount bind(Path source, String target, String access) {
-    return RuntimeSpec.Mount.of("bind", source.toString(), target, "rbind", "rprivate", access);
+  private static RuntimeSpec.Mount bind(Path source, String target, String... options) {
+    List<String> all = new ArrayList<>(List.of("rbind", "rprivate"));
+    all.addAll(List.of(options));
+    return new RuntimeSpec.Mount(target, "bind", source.toString(), all, null, null);
   }
 
   private RuntimeSpec.Mount translate(ContainerConfig.Mount mount) throws InterruptedException {

@@ -317,7 +317,7 @@ class GoldenSpecsTest {
             "");
     pod.namespaces = users;
     pod.podNamespaces = users;
-    pod.features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), true, false);
+    pod.features = new RuntimeFeatures(Set.of("rro"), Set.of("user"), false, false);
     pod.mounts.add(
         new ContainerConfig.Mount(
             "/data",

@@ -93,6 +93,8 @@ class SelinuxTest {
     pod.selinux = new SelinuxOptions("", "", "unknown_t", "");
     Files.delete(kernel.resolve("context")); // the kernel says no
     assertRefused("unknown_t:s0", "isn't known to the loaded policy");
+    pod.selinux = null;
+    assertThat(labels()).as("the policy has lxc_contexts alone").isEqualTo(Selinux.Labels.NONE);
   }
 
   @Test
