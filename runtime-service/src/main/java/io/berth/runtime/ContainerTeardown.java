@@ -136,7 +136,7 @@ final class ContainerTeardown {
           snapshotter.remove(id.value());
         });
     deleteBundle(id);
-    delete(layout.exitFile(id));
+    deleteExit(id);
   }
 
   private void unmountSources(ContainerId id) {
@@ -147,6 +147,19 @@ final class ContainerTeardown {
       mounts.forEach(Mounts::detach);
     } catch (IOException e) {
       throw new UncheckedIOException("unmount " + layout.mounts(id) + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Conmon writes `ID.XXXXXX` and renames it; killed in between, it leaves that behind instead. */
+  private void deleteExit(ContainerId id) {
+    if (delete(layout.exitFile(id))) {
+      return;
+    }
+    try (DirectoryStream<Path> drafts =
+        Files.newDirectoryStream(layout.exits(), id.value() + ".*")) {
+      drafts.forEach(ContainerTeardown::delete);
+    } catch (IOException e) {
+      throw new UncheckedIOException("list " + layout.exits() + ": " + e.getMessage(), e);
     }
   }
 
@@ -253,9 +266,9 @@ final class ContainerTeardown {
     }
   }
 
-  private static void delete(Path file) {
+  private static boolean delete(Path file) {
     try {
-      Files.deleteIfExists(file);
+      return Files.deleteIfExists(file);
     } catch (IOException e) {
       throw new UncheckedIOException("delete " + file + ": " + e.getMessage(), e);
     }
