@@ -58,8 +58,8 @@ public final class Bench implements Callable<Integer> {
       paramLabel = "WHAT",
       description =
           "What to measure: ${COMPLETION-CANDIDATES}; default: start, lifecycle, pull, memory as far"
-              + " as their options are given. stream measures execs, stats holds --pods pods. clean"
-              + " only removes the pods that a broken run left.")
+              + " as their options are given. stream measures execs and port-forwards, stats holds"
+              + " --pods pods. clean only removes the pods that a broken run left.")
   Set<Measurement> what =
       Set.of(Measurement.start, Measurement.lifecycle, Measurement.pull, Measurement.memory);
 
@@ -320,6 +320,13 @@ public final class Bench implements Callable<Integer> {
       progress("stream");
       var life = new PodLife(client, template, true);
       section("Streams", new StreamBenchmark(client, life, containers).run(pods).toString());
+      progress("port-forward");
+      boolean host = networks.equals(List.of(Network.host));
+      section(
+          "Port-forward",
+          new PortForwardBenchmark(client, new PodLife(client, template, host))
+              .run(pods)
+              .toString());
     }
     if (what.contains(Measurement.memory)) {
       progress("memory");

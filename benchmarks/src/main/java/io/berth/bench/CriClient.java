@@ -33,6 +33,7 @@ import io.berth.cri.v1.PodSandbox;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PodSandboxMetadata;
 import io.berth.cri.v1.PodSandboxStatusRequest;
+import io.berth.cri.v1.PortForwardRequest;
 import io.berth.cri.v1.PullImageRequest;
 import io.berth.cri.v1.RemoveContainerRequest;
 import io.berth.cri.v1.RemoveImageRequest;
@@ -69,6 +70,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * The calls of a kubelet, blocking, over one connection to a unix socket; any number of threads may
@@ -79,6 +82,7 @@ final class CriClient implements AutoCloseable {
   /** Pods of the benchmark and of the demo are told from others by it. */
   static final String NAMESPACE = "berth-bench";
 
+  private static final Pattern PID = Pattern.compile("\"pid\":\\s*(\\d+)");
   private static final int MESSAGE_LIMIT = 16 << 20;
   private static final int PIECE = 1 << 20;
   private static final Duration CALL_DEADLINE = Duration.ofMinutes(2);
@@ -195,6 +199,27 @@ final class CriClient implements AutoCloseable {
     var request =
         ExecRequest.newBuilder().setContainerId(id).addAllCmd(command).setStdout(true).build();
     return call("Exec in " + id, () -> runtime().exec(request)).getUrl();
+  }
+
+  /** Where a client gets connections to one port of a pod. */
+  String portForwardUrl(String podId, int port) {
+    var request = PortForwardRequest.newBuilder().setPodSandboxId(podId).addPort(port).build();
+    return call("PortForward to " + podId, () -> runtime().portForward(request)).getUrl();
+  }
+
+  /** The first process of a running container, as verbose status tells it. */
+  int pid(String containerId) {
+    var request =
+        ContainerStatusRequest.newBuilder().setContainerId(containerId).setVerbose(true).build();
+    String info =
+        call("ContainerStatus " + containerId, () -> runtime().containerStatus(request))
+            .getInfoOrDefault("info", "");
+    Matcher pid = PID.matcher(info);
+    if (!pid.find()) {
+      throw new BenchException(
+          Reason.CALL, "ContainerStatus " + containerId + ": no pid in " + info, null);
+    }
+    return Integer.parseInt(pid.group(1));
   }
 
   /**

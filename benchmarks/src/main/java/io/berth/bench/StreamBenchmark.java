@@ -7,22 +7,11 @@ import io.berth.linux.FdReader;
 import io.berth.linux.ProcessRef;
 import io.berth.linux.Subprocess;
 import java.io.IOException;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.WebSocket;
-import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
-import java.util.concurrent.CompletionStage;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Execs over WebSocket, with a client that throws away what it gets: how long until the first byte,
@@ -31,6 +20,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class StreamBenchmark {
   private static final int WARM_UP = 3;
+  private static final int STDOUT = 1;
   private static final long BYTES = 256L << 20;
   private static final List<String> WORD = List.of("echo", "word");
   private static final List<String> BULK = List.of("head", "-c", Long.toString(BYTES), "/dev/zero");
@@ -43,13 +33,6 @@ final class StreamBenchmark {
     this.client = client;
     this.life = life;
     this.floor = floor;
-  }
-
-  /** What one command's output took: until its first byte, and until its end. */
-  private record Times(Duration firstByte, Duration all, long bytes) {
-    double mebibytesPerSecond() {
-      return bytes / 1048576.0 / (all.toNanos() / 1e9);
-    }
   }
 
   /** Both sides in turn, so that both meet the same machine. */
@@ -76,11 +59,11 @@ final class StreamBenchmark {
     List<Duration> first = new ArrayList<>();
     List<Duration> floorFirst = new ArrayList<>();
     for (int i = -WARM_UP; i < times; i++) {
-      Times ours = exec(container, WORD);
-      Times bare = read(floor.execCommand(id, WORD));
+      StreamTimes ours = exec(container, WORD);
+      StreamTimes bare = read(floor.execCommand(id, WORD));
       if (i >= 0) {
-        first.add(ours.firstByte);
-        floorFirst.add(bare.firstByte);
+        first.add(ours.firstByte());
+        floorFirst.add(bare.firstByte());
       }
     }
     List<Double> rates = new ArrayList<>();
@@ -124,82 +107,25 @@ final class StreamBenchmark {
             "");
   }
 
-  private static double median(List<Double> values) {
+  static double median(List<Double> values) {
     return values.stream().sorted().skip(values.size() / 2).findFirst().orElse(0.0);
   }
 
-  private static String number(double value) {
+  static String number(double value) {
     return String.format(Locale.ROOT, "%.0f", value);
   }
 
-  private Times exec(String container, List<String> command) throws InterruptedException {
+  private StreamTimes exec(String container, List<String> command) {
     long begun = System.nanoTime();
-    URI url = URI.create(client.execUrl(container, command).replaceFirst("^http", "ws"));
-    var listener = new Counter();
-    try (HttpClient http = HttpClient.newHttpClient()) {
-      WebSocket socket =
-          http.newWebSocketBuilder()
-              .subprotocols("v5.channel.k8s.io")
-              .buildAsync(url, listener)
-              .get(1, TimeUnit.MINUTES);
-      listener.end.get(5, TimeUnit.MINUTES);
-      socket.abort();
-    } catch (ExecutionException | TimeoutException e) {
-      throw new BenchException(Reason.CALL, "exec over " + url + ": " + e, e);
-    }
-    return new Times(
-        Duration.ofNanos(listener.first - begun),
-        Duration.ofNanos(System.nanoTime() - listener.first),
-        listener.bytes);
+    return WebSocketReader.read(
+        client.execUrl(container, command), "v5.channel.k8s.io", STDOUT, 0, begun);
   }
 
-  /** Counts standard output until the error channel tells the end. */
-  private static final class Counter implements WebSocket.Listener {
-    private static final int STDOUT = 1;
-    private static final int ERROR = 3;
-
-    final CompletableFuture<Void> end = new CompletableFuture<>();
-    // Written by one call after the other, and read after the end.
-    long first;
-    long bytes;
-    private int channel = -1; // of the message that is being read; -1 between messages
-
-    @Override
-    public @Nullable CompletionStage<?> onBinary(WebSocket socket, ByteBuffer data, boolean last) {
-      if (channel < 0 && data.hasRemaining()) {
-        channel = data.get();
-      }
-      if (channel == STDOUT && data.hasRemaining()) {
-        if (first == 0) {
-          first = System.nanoTime();
-        }
-        bytes += data.remaining();
-      } else if (channel == ERROR && data.hasRemaining()) {
-        end.complete(null);
-      }
-      if (last) {
-        channel = -1;
-      }
-      socket.request(1);
-      return null;
-    }
-
-    @Override
-    public @Nullable CompletionStage<?> onClose(WebSocket socket, int status, String reason) {
-      end.complete(null);
-      return null;
-    }
-
-    @Override
-    public void onError(WebSocket socket, Throwable error) {
-      end.completeExceptionally(new CompletionException(error));
-    }
-  }
-
-  private static Times read(List<String> command) throws InterruptedException {
+  private static StreamTimes read(List<String> command) throws InterruptedException {
     Fd[] pipe = Fd.pipe();
     long begun = System.nanoTime();
     long first = 0;
+    long last = 0;
     long bytes = 0;
     try (FdReader output = new FdReader(pipe[0])) {
       Subprocess process;
@@ -211,12 +137,12 @@ final class StreamBenchmark {
       }
       byte[] buffer = new byte[64 << 10];
       for (int n = output.read(buffer); n > 0; n = output.read(buffer)) {
-        first = first == 0 ? System.nanoTime() : first;
+        last = System.nanoTime();
+        first = first == 0 ? last : first;
         bytes += n;
       }
       var _ = process.await();
     }
-    return new Times(
-        Duration.ofNanos(first - begun), Duration.ofNanos(System.nanoTime() - first), bytes);
+    return StreamTimes.of(begun, first, last, bytes);
   }
 }
