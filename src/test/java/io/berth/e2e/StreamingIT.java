@@ -1,6 +1,5 @@
 package io.berth.e2e;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -11,6 +10,7 @@ import io.berth.cri.v1.NamespaceMode;
 import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.ReopenContainerLogRequest;
+import io.berth.e2e.StreamClients.Client;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
@@ -48,7 +48,7 @@ class StreamingIT {
   private Crictl crictl;
   private PodSandboxConfig.Builder pod;
   private String podId;
-  private final List<Client> clients = new ArrayList<>();
+  private StreamClients clients;
 
   StreamingIT(DockerRegistry registry) {
     this.registry = registry;
@@ -58,6 +58,7 @@ class StreamingIT {
   @SuppressWarnings("MustBeClosedChecker") // closed after each test
   void startPod() throws Exception {
     daemon = BerthDaemon.with().registry(registry.address()).start();
+    clients = new StreamClients(daemon);
     crictl = daemon.crictl();
     crictl.run("pull", Requests.BUSYBOX);
     pod = Requests.pod(daemon, "streams");
@@ -66,111 +67,8 @@ class StreamingIT {
 
   @AfterEach
   void end() throws Exception {
-    clients.forEach(Client::close);
+    clients.close();
     daemon.close();
-  }
-
-  /** The client as a process, with pipes. */
-  private record Client(Process process) implements AutoCloseable {
-    OutputStream stdin() {
-      return process.getOutputStream();
-    }
-
-    String line() throws IOException {
-      var line = new StringBuilder();
-      for (int c = process.getInputStream().read(); c >= 0; c = process.getInputStream().read()) {
-        if (c == '\n') {
-          return line.toString().strip();
-        }
-        line.append((char) c);
-      }
-      throw new AssertionError("the output ends after: " + line);
-    }
-
-    void send(String text) throws IOException {
-      stdin().write(text.getBytes(UTF_8));
-      stdin().flush();
-    }
-
-    String rest() throws IOException {
-      return new String(process.getInputStream().readAllBytes(), UTF_8);
-    }
-
-    String errors() throws IOException {
-      return new String(process.getErrorStream().readAllBytes(), UTF_8);
-    }
-
-    int exitCode() throws InterruptedException {
-      if (!process.waitFor(SOON.toSeconds(), TimeUnit.SECONDS)) {
-        throw new AssertionError("the client doesn't end");
-      }
-      return process.exitValue();
-    }
-
-    @Override
-    public void close() {
-      process.destroyForcibly();
-    }
-  }
-
-  private Client exec(
-      String transport, String container, boolean stdin, List<String> options, String... command)
-      throws IOException {
-    boolean tty = options.contains("-tty");
-    String url =
-        daemon
-            .client()
-            .runtime()
-            .exec(
-                ExecRequest.newBuilder()
-                    .setContainerId(container)
-                    .addAllCmd(List.of(command))
-                    .setStdin(stdin)
-                    .setStdout(true)
-                    .setStderr(!tty)
-                    .setTty(tty)
-                    .build())
-            .getUrl();
-    return client("exec", transport, url, stdin, tty, options);
-  }
-
-  private Client attach(String transport, String container, boolean stdin, boolean tty)
-      throws IOException {
-    String url =
-        daemon
-            .client()
-            .runtime()
-            .attach(
-                AttachRequest.newBuilder()
-                    .setContainerId(container)
-                    .setStdin(stdin)
-                    .setStdout(true)
-                    .setStderr(!tty)
-                    .setTty(tty)
-                    .build())
-            .getUrl();
-    return client("attach", transport, url, stdin, tty, tty ? List.of("-tty") : List.of());
-  }
-
-  private Client client(
-      String kind, String transport, String url, boolean stdin, boolean tty, List<String> options)
-      throws IOException {
-    var command = new ArrayList<String>();
-    command.add(TestTools.built("kubeclient").toString());
-    command.addAll(List.of(kind, "-url", url, "-transport", transport));
-    if (stdin) {
-      command.add("-stdin");
-    }
-    if (!tty) {
-      command.add("-stderr");
-    }
-    command.addAll(options);
-    Client client = new Client(new ProcessBuilder(command).start());
-    clients.add(client);
-    if (!stdin) {
-      client.stdin().close();
-    }
-    return client;
   }
 
   private static ContainerConfig.Builder sh(String name, String script) {
@@ -193,7 +91,7 @@ class StreamingIT {
   @ValueSource(strings = {"spdy", "websocket"})
   void execsStreamsAreApartAndItsExitCodeComesLast(String transport) throws Exception {
     Client client =
-        exec(
+        clients.exec(
             transport,
             sleeper(),
             true,
@@ -213,7 +111,7 @@ class StreamingIT {
   @ParameterizedTest
   @ValueSource(strings = {"spdy", "websocket"})
   void muchInputComesBackUnchanged(String transport) throws Exception {
-    Client client = exec(transport, sleeper(), true, List.of(), "cat");
+    Client client = clients.exec(transport, sleeper(), true, List.of(), "cat");
     byte[] block = new byte[1 << 20];
     new Random(6).nextBytes(block);
     MessageDigest sent = MessageDigest.getInstance("SHA-256");
@@ -244,7 +142,7 @@ class StreamingIT {
   @ValueSource(strings = {"spdy", "websocket"})
   void terminalHasTheClientsSizeAndTakesItsKeys(String transport) throws Exception {
     Client client =
-        exec(transport, sleeper(), true, List.of("-tty", "-size", "101x37"), "sh", "-i");
+        clients.exec(transport, sleeper(), true, List.of("-tty", "-size", "101x37"), "sh", "-i");
     // The size may come a moment after the shell.
     client.send("until stty size | grep -q '^37 101$'; do :; done; tty; exit 3\n");
     assertThat(client.rest()).contains("/dev/pts/");
@@ -255,7 +153,8 @@ class StreamingIT {
   void whatAnExecLeavesInTheBackgroundHoldsUpNothing() throws Exception {
     String container = sleeper();
     Client client =
-        exec("spdy", container, false, List.of(), "sh", "-c", "sleep 7654 & echo begun; exit 4");
+        clients.exec(
+            "spdy", container, false, List.of(), "sh", "-c", "sleep 7654 & echo begun; exit 4");
     assertThat(client.rest()).isEqualTo("begun\n");
     assertThat(client.exitCode()).isEqualTo(4);
     assertThat(crictl.run("exec", "-s", container, "ps")).contains("sleep 7654");
@@ -267,7 +166,7 @@ class StreamingIT {
   void commandEndsWithItsClient() throws Exception {
     String container = sleeper();
     Client client =
-        exec(
+        clients.exec(
             "spdy",
             container,
             false,
@@ -294,7 +193,8 @@ class StreamingIT {
             Requests.container("main", Requests.BUSYBOX, Requests.SLEEP, shared),
             sharing);
     Client client =
-        exec("spdy", container, false, List.of(), "sh", "-c", "echo begun; exec sleep 5432");
+        clients.exec(
+            "spdy", container, false, List.of(), "sh", "-c", "echo begun; exec sleep 5432");
     assertThat(client.line()).isEqualTo("begun");
     crictl.run("stop", "--timeout", "10", container);
     assertThat(client.exitCode()).isEqualTo(137);
@@ -309,15 +209,15 @@ class StreamingIT {
             sh("shell", "while read line; do echo got $line; echo not $line >&2; done; exit 5")
                 .setStdin(true),
             pod);
-    Client first = attach(transport, container, true, false);
-    Client second = attach(transport, container, true, false);
-    Client looking = attach(transport, container, false, false);
+    Client first = clients.attach(transport, container, true, false);
+    Client second = clients.attach(transport, container, true, false);
+    Client looking = clients.attach(transport, container, false, false);
     // Only who is there when something is written sees it: each says something until it is heard.
     awaitAttached(first, second, looking);
 
     first.process().destroyForcibly().waitFor();
     second.stdin().close(); // others may go on sending, as stdin_once isn't set
-    Client third = attach(transport, container, true, false);
+    Client third = clients.attach(transport, container, true, false);
     assertThat(state(container)).isEqualTo("CONTAINER_RUNNING");
     third.send("again\n");
     awaitLine(second, "got again");
@@ -367,12 +267,12 @@ class StreamingIT {
                 .setStdin(true)
                 .setStdinOnce(true),
             pod);
-    Client sender = attach(transport, container, true, false);
-    Client looking = attach(transport, container, false, false);
+    Client sender = clients.attach(transport, container, true, false);
+    Client looking = clients.attach(transport, container, false, false);
     awaitAttached(sender, looking);
     looking.process().destroyForcibly().waitFor();
     // Its end has reached conmon when another attach is served: it takes one after the other.
-    Client later = attach(transport, container, false, false);
+    Client later = clients.attach(transport, container, false, false);
     awaitAttached(sender, later);
 
     sender.stdin().close();
@@ -401,7 +301,8 @@ class StreamingIT {
                     .setTty(true)
                     .build())
             .getUrl();
-    Client client = client("attach", "spdy", url, true, true, List.of("-tty", "-size", "101x37"));
+    Client client =
+        clients.start("attach", "spdy", url, true, true, List.of("-tty", "-size", "101x37"));
     client.send("seen\n");
     assertThat(client.rest()).contains("seen");
     assertThat(client.exitCode()).isZero();
@@ -449,14 +350,14 @@ class StreamingIT {
               e -> assertThat(e.getStatus().getCode()).isEqualTo(Status.Code.INVALID_ARGUMENT));
     }
     crictl.run("stop", "--timeout", "0", container);
-    Client late = client("exec", "spdy", url, false, false, List.of());
+    Client late = clients.start("exec", "spdy", url, false, false, List.of());
     assertThat(late.errors()).contains("only a running container");
     assertThat(late.exitCode()).isEqualTo(255);
   }
 
   @Test
   void missingProgramIsToldInTheRuntimesWords() throws Exception {
-    Client client = exec("spdy", sleeper(), false, List.of(), "/no/such/program");
+    Client client = clients.exec("spdy", sleeper(), false, List.of(), "/no/such/program");
     assertThat(client.errors()).contains("/no/such/program").contains("no such file");
     assertThat(client.exitCode()).isNotZero();
   }
@@ -474,7 +375,7 @@ class StreamingIT {
     Path log = log("talker");
     assertThat(Files.getPosixFilePermissions(log))
         .hasToString("[OWNER_READ, OWNER_WRITE, GROUP_READ]");
-    Client starter = attach("spdy", container, true, false);
+    Client starter = clients.attach("spdy", container, true, false);
     starter.send("go\n");
     starter.stdin().close();
 
@@ -559,17 +460,14 @@ class StreamingIT {
                 .putAnnotations("berth.io/log-max-files", "3"),
             pod);
     Client follower =
-        new Client(
-            new ProcessBuilder(
-                    BerthDaemon.distribution().resolve("berth").toString(),
-                    "logs",
-                    "-f",
-                    "--socket",
-                    daemon.socket().toString(),
-                    "streams/capped")
-                .redirectError(ProcessBuilder.Redirect.DISCARD)
-                .start());
-    clients.add(follower);
+        clients.run(
+            List.of(
+                BerthDaemon.distribution().resolve("berth").toString(),
+                "logs",
+                "-f",
+                "--socket",
+                daemon.socket().toString(),
+                "streams/capped"));
     assertThat(follower.line()).isEqualTo("begun");
     crictl.run("exec", "-s", container, "touch", "/tmp/go");
 

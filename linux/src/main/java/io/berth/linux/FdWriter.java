@@ -9,7 +9,6 @@ import java.util.concurrent.Semaphore;
  */
 public final class FdWriter implements AutoCloseable {
   private static final int CAPACITY = 32 << 10;
-  private static final int SHUT_WR = 1;
 
   private final Fd fd;
   private final Memory buffer = new Memory(CAPACITY);
@@ -28,14 +27,33 @@ public final class FdWriter implements AutoCloseable {
    * @return false when nobody will ever read it
    */
   public boolean write(byte[] bytes, int count) throws InterruptedException {
-    int done = 0;
-    while (done < count) {
+    for (int done = 0; done < count; ) {
       int part = Math.min(count - done, CAPACITY);
       buffer.write(0, bytes, done, part);
-      long n = Libc.write(fd.number(), buffer, part);
+      int written = writeBuffer(part);
+      if (written < 0) {
+        return false;
+      }
+      done += written;
+    }
+    return true;
+  }
+
+  /**
+   * For a socket of packets, whose reader takes an empty one for the end.
+   *
+   * @return as {@link #write}
+   */
+  public boolean writeEmptyPacket() throws InterruptedException {
+    return writeBuffer(0) >= 0;
+  }
+
+  /** Waits for room; -1 when nobody will ever read it. */
+  private int writeBuffer(int count) throws InterruptedException {
+    while (true) {
+      long n = Libc.write(fd.number(), buffer, count);
       if (n >= 0) {
-        done += (int) n;
-        continue;
+        return (int) n;
       }
       int errno = Native.getLastError();
       switch (errno) {
@@ -46,17 +64,11 @@ public final class FdWriter implements AutoCloseable {
           wake.acquire();
         }
         case Errno.EPIPE, Errno.EIO, Errno.ECONNRESET -> {
-          return false;
+          return -1;
         }
         default -> throw new ErrnoException("write", errno);
       }
     }
-    return true;
-  }
-
-  /** Of a socket: the other side reads the end, and may go on writing. */
-  public void endSocket() {
-    var _ = Libc.shutdown(fd.number(), SHUT_WR); // fails only when the other side has gone
   }
 
   @Override

@@ -168,8 +168,6 @@ final class Libc {
   static native int accept4(
       int socket, @Nullable Pointer address, @Nullable Pointer length, int flags);
 
-  static native int shutdown(int socket, int how);
-
   static native long recvmsg(int socket, Pointer message, int flags);
 
   static native int ioctl(int fd, long request, byte[] argument);

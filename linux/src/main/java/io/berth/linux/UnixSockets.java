@@ -13,7 +13,6 @@ public final class UnixSockets {
   static final int SOCK_CLOEXEC = 02000000;
   static final int SOCK_NONBLOCK = 04000;
   private static final int SOCK_SEQPACKET = 5;
-  private static final int SHUT_RD = 0;
   private static final int PATH_LIMIT = 108; // sun_path, with its NUL
 
   private UnixSockets() {}
@@ -42,11 +41,6 @@ public final class UnixSockets {
         throw e;
       }
     }
-  }
-
-  /** The other side can't write any more, and doesn't wait to; it may go on reading. */
-  public static void endReading(Fd socket) {
-    var _ = Libc.shutdown(socket.number(), SHUT_RD); // fails only when the other side has gone
   }
 
   /** A struct sockaddr_un. */

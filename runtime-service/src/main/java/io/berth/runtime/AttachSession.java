@@ -1,11 +1,8 @@
 package io.berth.runtime;
 
 import io.berth.linux.ErrnoException;
-import io.berth.linux.Fd;
 import io.berth.linux.FdReader;
 import io.berth.linux.FdWriter;
-import io.berth.linux.ProcessRef;
-import io.berth.linux.UnixSockets;
 import io.berth.streaming.CommandResult;
 import io.berth.streaming.CommandStreams;
 import io.berth.streaming.CommandTarget;
@@ -23,7 +20,6 @@ import java.util.Optional;
  */
 final class AttachSession implements CommandTarget {
   private static final int STDERR = 3;
-  private static final int LARGEST_PACKET = 8192 + 1; // conmon's buffer, and the stream's number
   private static final int LARGEST_INPUT = 16 << 10; // conmon would cut packets of 32 KiB
   private static final byte[] END_OF_INPUT = {4}; // VEOF, termios(3): what Ctrl-D sends
 
@@ -50,20 +46,14 @@ final class AttachSession implements CommandTarget {
   public CommandResult run(CommandStreams streams) throws InterruptedException {
     try {
       Container container = store.get(id.value());
-      ProcessRef monitor = RemoteCommands.requireRunning(container);
-      try (Fd socket = UnixSockets.connectPackets(layout.bundle(id), "attach")) {
-        boolean held = false;
-        try (MonitorControl.Sizes sizes = monitors.sizes(container)) {
-          if (streams.tty()) {
-            streams.onResize(sizes);
-          }
-          held = onlyLooksOn(container, streams);
-          return follow(socket, container, streams);
-        } finally {
-          if (held) {
-            stayDeaf(socket, monitor);
-          }
+      RemoteCommands.requireRunning(container);
+      try (AttachSocket socket =
+              AttachSocket.connect(layout.bundle(id), mayEndInput(container, streams));
+          MonitorControl.Sizes sizes = monitors.sizes(container)) {
+        if (streams.tty()) {
+          streams.onResize(sizes);
         }
+        return follow(socket, container, streams);
       }
     } catch (ContainerException e) {
       return new CommandResult.Failed(String.valueOf(e.getMessage()));
@@ -76,25 +66,20 @@ final class AttachSession implements CommandTarget {
    * Where the input ends with its first sender (stdin_once), conmon takes every client that leaves
    * for that one, also one that never could send.
    */
-  private static boolean onlyLooksOn(Container container, CommandStreams streams) {
-    return container.config().stdin()
-        && container.config().stdinOnce()
-        && streams.stdin().isEmpty();
+  private static boolean mayEndInput(Container container, CommandStreams streams) {
+    return streams.stdin().isPresent()
+        || !container.config().stdin()
+        || !container.config().stdinOnce();
   }
 
-  /** Keeps the connection until the container's end, without being sent anything. */
-  private static void stayDeaf(Fd socket, ProcessRef monitor) {
-    UnixSockets.endReading(socket);
-    Fd kept = socket.duplicate();
-    monitor.onExit(kept::close);
-  }
-
-  private CommandResult follow(Fd socket, Container container, CommandStreams streams)
+  private CommandResult follow(AttachSocket socket, Container container, CommandStreams streams)
       throws InterruptedException {
-    Output output = new Output(new FdReader(socket.duplicate()), streams);
+    if (streams.stdin().isEmpty() && mayEndInput(container, streams)) {
+      socket.onlyLook();
+    }
+    Output output = new Output(socket.output(), streams);
     Thread reader = Thread.ofVirtual().name(Thread.currentThread().getName()).start(output);
-    Optional<Thread> input =
-        streams.stdin().map(from -> send(from, new FdWriter(socket.duplicate()), container));
+    Optional<Thread> input = streams.stdin().map(from -> send(from, socket.input(), container));
     try {
       while (!reader.join(LOOK)) {
         if (output.isStuck()) {
@@ -129,7 +114,7 @@ final class AttachSession implements CommandTarget {
     @Override
     public void run() {
       try (from) {
-        byte[] packet = new byte[LARGEST_PACKET];
+        byte[] packet = AttachSocket.packet();
         for (int n = from.read(packet); n > 0; n = from.read(packet)) {
           Optional<OutputStream> to = packet[0] == STDERR ? stderr : stdout;
           if (to.isPresent()) {
@@ -165,7 +150,7 @@ final class AttachSession implements CommandTarget {
               if (container.config().tty()) {
                 var _ = to.write(END_OF_INPUT, 1);
               } else {
-                to.endSocket();
+                var _ = to.writeEmptyPacket();
               }
             }
           } catch (IOException | InterruptedException e) {

@@ -1,6 +1,5 @@
 package io.berth.runtime;
 
-import io.berth.linux.ProcessRef;
 import io.berth.runtime.ContainerException.Reason;
 import io.berth.streaming.CommandRequest;
 import io.berth.streaming.StreamingServer;
@@ -82,9 +81,8 @@ final class RemoteCommands {
    *
    * @throws ContainerException WRONG_STATE
    */
-  static ProcessRef requireRunning(Container container) {
-    ProcessRef monitor = container.monitor();
-    if (container.state() != ContainerState.RUNNING || monitor == null) {
+  static void requireRunning(Container container) {
+    if (container.state() != ContainerState.RUNNING || container.monitor() == null) {
       throw new ContainerException(
           Reason.WRONG_STATE,
           "attach to container "
@@ -93,6 +91,5 @@ final class RemoteCommands {
               + container.state()
               + "; only a running container can be attached to");
     }
-    return monitor;
   }
 }
