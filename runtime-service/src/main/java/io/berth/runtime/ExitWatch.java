@@ -50,11 +50,17 @@ final class ExitWatch implements AutoCloseable {
   /** Sees to it that the end of this container is noticed, also one that came before this call. */
   void watch(Container container) {
     ContainerId id = container.id();
+    oomKills.watch(container);
     ProcessRef monitor = container.monitor();
     if (Files.exists(layout.exitFile(id))) {
       settle(id);
     } else if (monitor != null) {
-      monitor.onExit(() -> monitorEnded(id));
+      monitor.onExit(() -> {
+        monitorEnded(id);
+        if (store.byId(id).filter(c -> c.state().live()).isEmpty()) {
+          oomKills.forget(container);
+        }
+      });
     } else {
       monitorEnded(id);
     }

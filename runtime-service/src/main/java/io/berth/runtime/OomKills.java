@@ -17,21 +17,42 @@ final class OomKills {
 
   private final ContainerLayout layout;
   private final Cgroups cgroups;
+  private final VanishedKills vanished = new VanishedKills();
 
   OomKills(ContainerLayout layout, Cgroups cgroups) {
     this.layout = layout;
     this.cgroups = cgroups;
   }
 
-  /** By conmon's mark when the cgroup is gone, as systemd removes it early. */
+  /** To be called while the container lives. */
+  void watch(Container container) {
+    if (cgroups.unified()) {
+      vanished.begins(cgroups.folder("memory", container.cgroup()));
+    }
+  }
+
+  /** To be called when it doesn't live any more, whether {@link #struck} was asked or not. */
+  void forget(Container container) {
+    if (cgroups.unified()) {
+      vanished.forget(cgroups.folder("memory", container.cgroup()));
+    }
+  }
+
+  /**
+   * To be called once it has ended. When the cgroup is gone already, as systemd removes it early,
+   * by what the pod's cgroup has counted, or by conmon's mark.
+   */
   boolean struck(Container container) {
     Path folder = cgroups.folder("memory", container.cgroup());
     try {
-      return cgroups.unified()
-          ? counted(folder.resolve("memory.events")) // of all beneath it too
-          : countedBeneath(folder);
+      if (!cgroups.unified()) {
+        return countedBeneath(folder);
+      }
+      long kills = VanishedKills.kills(folder); // and all beneath it
+      vanished.ended(folder, kills);
+      return kills > 0;
     } catch (IOException e) {
-      return Files.exists(layout.oomMark(container.id()));
+      return vanished.struck(folder) || Files.exists(layout.oomMark(container.id()));
     }
   }
 

@@ -68,6 +68,85 @@ class OomKillsTest {
     assertThat(struck()).isTrue();
   }
 
+  /** A pod's cgroup of version 2 with the container and another one in it. */
+  private OomKills watchedPod(int killsBefore) throws IOException {
+    write(unified().getParent() + "/memory.events", "oom_kill " + killsBefore + "\n");
+    write(unified() + "/memory.events", "oom_kill 0\n");
+    write(unified().resolveSibling("other") + "/memory.events", "oom_kill 0\n");
+    var kills = new OomKills(layout(), Cgroups.detect(folder.resolve("cgroup")));
+    kills.watch(container);
+    return kills;
+  }
+
+  private void removeCgroup(Path cgroup) throws IOException {
+    Files.delete(folder.resolve(cgroup).resolve("memory.events"));
+    Files.delete(folder.resolve(cgroup));
+  }
+
+  @Test
+  void whatOnlyThePodHasCountedIsOfTheCgroupThatIsGone() throws IOException {
+    OomKills kills = watchedPod(5);
+    removeCgroup(unified());
+    write(unified().getParent() + "/memory.events", "oom_kill 6\n");
+    assertThat(kills.struck(container)).isTrue();
+  }
+
+  @Test
+  void killsOfBeforeAndOfOtherContainersAreNotOfTheCgroupThatIsGone() throws IOException {
+    OomKills kills = watchedPod(5);
+    removeCgroup(unified());
+    write(unified().resolveSibling("other") + "/memory.events", "oom_kill 2\n");
+    write(unified().getParent() + "/memory.events", "oom_kill 7\n");
+    assertThat(kills.struck(container)).isFalse();
+  }
+
+  @Test
+  void aKillOfOneThatEndedEarlierIsCountedOnceWhetherItsCgroupIsThereOrGone() throws IOException {
+    OomKills kills = watchedPod(0);
+    Container other = Containers.of(Containers.id("bb"), "other", ContainerState.RUNNING);
+    Path cgroup = Path.of("cgroup" + other.cgroup());
+    write(cgroup + "/memory.events", "oom_kill 1\n");
+    write(unified().getParent() + "/memory.events", "oom_kill 1\n");
+    kills.watch(other);
+    assertThat(kills.struck(other)).isTrue();
+
+    Container third = Containers.of(Containers.id("cc"), "third", ContainerState.RUNNING);
+    Path thirdCgroup = Path.of("cgroup" + third.cgroup());
+    write(thirdCgroup + "/memory.events", "oom_kill 0\n");
+    kills.watch(third);
+    removeCgroup(thirdCgroup);
+    assertThat(kills.struck(third)).as("the other's cgroup is there").isFalse();
+    removeCgroup(cgroup);
+    removeCgroup(unified());
+    assertThat(kills.struck(container)).as("the other's cgroup is gone").isFalse();
+  }
+
+  @Test
+  void killsOfACreationThatFailedAreNotOfTheNextContainer() throws IOException {
+    OomKills kills = watchedPod(0);
+    write(unified().getParent() + "/memory.events", "oom_kill 1\n"); // in a cgroup long gone
+    Container next = Containers.of(Containers.id("bb"), "next", ContainerState.RUNNING);
+    Path cgroup = Path.of("cgroup" + next.cgroup());
+    write(cgroup + "/memory.events", "oom_kill 0\n");
+    kills.watch(next);
+    removeCgroup(cgroup);
+    assertThat(kills.struck(next)).isFalse();
+  }
+
+  @Test
+  void whenTwoHaveGoneAtOnceNeitherIsAccused() throws IOException {
+    OomKills kills = watchedPod(0);
+    Container other = Containers.of(Containers.id("bb"), "other", ContainerState.RUNNING);
+    Path cgroup = Path.of("cgroup" + other.cgroup());
+    write(cgroup + "/memory.events", "oom_kill 0\n");
+    kills.watch(other);
+    removeCgroup(cgroup);
+    removeCgroup(unified());
+    write(unified().getParent() + "/memory.events", "oom_kill 1\n");
+    assertThat(kills.struck(other)).isFalse();
+    assertThat(kills.struck(container)).isFalse();
+  }
+
   @Test
   void conmonsMarkCountsOnlyWhenTheCgroupIsGone() throws IOException {
     Path mark = layout().oomMark(container.id());
