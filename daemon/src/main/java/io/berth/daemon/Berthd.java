@@ -12,16 +12,12 @@ import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
-import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import org.slf4j.Logger;
@@ -38,8 +34,6 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     versionProvider = BerthVersion.class)
 public final class Berthd implements Callable<Integer> {
-  private static final Set<PosixFilePermission> OPEN = PosixFilePermissions.fromString("----w-rw-");
-
   /// sysexits(3) EX_CONFIG, which the unit file names as not worth a restart.
   static final int BAD_CONFIG = 78;
 
@@ -120,26 +114,9 @@ public final class Berthd implements Callable<Integer> {
       Files.createDirectories(
           folder,
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx--x--x")));
-      close(folder, "rwx--x--x");
     } catch (IOException failure) {
       throw new DaemonException(
           DaemonException.Reason.STATE, "make the folder " + folder + ": " + failure, failure);
-    }
-  }
-
-  /// What an older version, or a careless hand, has left open to others.
-  private static void close(Path folder, String mode) throws IOException {
-    Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString(mode));
-    try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder)) {
-      for (Path entry : entries) {
-        if (Files.isDirectory(entry, LinkOption.NOFOLLOW_LINKS)) {
-          Set<PosixFilePermission> permissions = Files.getPosixFilePermissions(entry);
-          // The way through stays open where it is: to the files of pods with users of their own.
-          if (permissions.removeAll(OPEN)) {
-            Files.setPosixFilePermissions(entry, permissions);
-          }
-        }
-      }
     }
   }
 

@@ -29,7 +29,6 @@ final class StateLock implements AutoCloseable {
       Files.createDirectories(
           rootDir,
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-      Files.setPosixFilePermissions(rootDir, PosixFilePermissions.fromString("rwx------"));
       FileChannel file =
           FileChannel.open(path, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
       if (tryLock(file) == null) {

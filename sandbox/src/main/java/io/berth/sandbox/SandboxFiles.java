@@ -6,6 +6,7 @@ import io.berth.linux.PrivateFolder;
 import io.berth.linux.UserNamespace;
 import io.berth.sandbox.SandboxException.Reason;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -43,6 +44,18 @@ final class SandboxFiles {
   SandboxFiles(SandboxSettings settings, SandboxLayout layout) {
     this.settings = settings;
     this.layout = layout;
+  }
+
+  /// Closes the folder of all sandboxes to others, which earlier versions left open.
+  void close() {
+    try {
+      Files.setPosixFilePermissions(
+          layout.sandboxes(), PosixFilePermissions.fromString("rwx------"));
+    } catch (NoSuchFileException e) {
+      // there was none yet
+    } catch (IOException e) {
+      throw new UncheckedIOException("close " + layout.sandboxes() + " to others: " + e, e);
+    }
   }
 
   /// Makes the sandbox's folder with everything in it that isn't a mount.

@@ -492,6 +492,7 @@ public final class SandboxManager {
   /// started anew. To be called once, before serving and before the ledger is started. No plugin is
   /// run: addresses to be given back are owed, and the ledger sees to them while berthd serves.
   public void recover() throws InterruptedException {
+    files.close();
     Set<Path> pinned =
         Mounts.table().stream()
             .filter(mount -> mount.type().equals("nsfs"))
