@@ -42,6 +42,7 @@ public final class LayerIngester {
   private final LayerUnpacker unpacker;
   private final Semaphore transfers;
   private final PullBoard board;
+  private final ChunkPool chunks = new ChunkPool();
   private final SharedOperations<ChainId, Layer> operations =
       new SharedOperations<>("layer", Duration.ZERO);
   private final AtomicLong holds = new AtomicLong();
@@ -218,12 +219,17 @@ public final class LayerIngester {
                 () ->
                     new VerifyingStream(
                         source.open(blob, attempt, progress), what, blob.digest(), blob.size()),
+                chunks,
                 BLOB_CHUNK,
                 CHUNKS,
                 Stages.meter("fetch", source.name()));
         Readahead plain =
             new Readahead(
-                "inflate " + shortName, () -> Compression.open(stored, what), PLAIN_CHUNK, CHUNKS);
+                "inflate " + shortName,
+                () -> Compression.open(stored, what),
+                chunks,
+                PLAIN_CHUNK,
+                CHUNKS);
         VerifyingStream tar = new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
       Usage usage = unpacker.unpack(tar, draft);
       tar.drain(); // the diff ID covers what follows the archive's end, too

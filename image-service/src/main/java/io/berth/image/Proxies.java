@@ -11,7 +11,6 @@ import java.net.ProxySelector;
 import java.net.SocketAddress;
 import java.net.URI;
 import java.net.URLDecoder;
-import java.net.UnknownHostException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
@@ -161,8 +160,8 @@ public final class Proxies extends ProxySelector {
 
   private static byte[] bytes(String address) {
     try {
-      return InetAddress.getByName(address).getAddress(); // no look-up: it is an address
-    } catch (UnknownHostException e) {
+      return InetAddress.ofLiteral(address).getAddress(); // which never asks a name server
+    } catch (IllegalArgumentException e) {
       return new byte[0];
     }
   }

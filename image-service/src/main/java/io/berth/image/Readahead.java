@@ -5,8 +5,10 @@ import io.berth.linux.Stages;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
+import java.util.List;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -39,6 +41,10 @@ final class Readahead extends InputStream {
     }
   }
 
+  private static final Chunk CLOSED = new Chunk(new byte[0], Chunk.END, null);
+
+  private final ChunkPool pool;
+  private List<byte[]> buffers; // all of them; none once this is closed
   private final BlockingQueue<Chunk> filled;
   private final BlockingQueue<byte[]> empty;
   private final Thread thread;
@@ -46,22 +52,24 @@ final class Readahead extends InputStream {
   private int position;
   private final Stages.Meter starved;
 
-  Readahead(String name, Opener open, int chunkSize, int chunks) {
-    this(name, open, chunkSize, chunks, Stages.Meter.unseen());
+  Readahead(String name, Opener open, ChunkPool pool, int chunkSize, int chunks) {
+    this(name, open, pool, chunkSize, chunks, Stages.Meter.unseen());
   }
 
   /**
    * @param open runs on the reading thread
+   * @param pool where its chunks come from, and go when it is closed
    * @param chunkSize in bytes
    * @param starved the stage of waiting for the source
    */
-  Readahead(String name, Opener open, int chunkSize, int chunks, Stages.Meter starved) {
+  Readahead(
+      String name, Opener open, ChunkPool pool, int chunkSize, int chunks, Stages.Meter starved) {
+    this.pool = pool;
     this.starved = starved;
+    buffers = Stream.generate(() -> pool.take(chunkSize)).limit(chunks).toList();
     filled = new ArrayBlockingQueue<>(chunks + 1); // the end always finds room
     empty = new ArrayBlockingQueue<>(chunks);
-    for (int i = 0; i < chunks; i++) {
-      empty.add(new byte[chunkSize]);
-    }
+    empty.addAll(buffers);
     thread = Thread.ofPlatform().daemon().name(name).start(() -> run(open));
   }
 
@@ -158,7 +166,10 @@ final class Readahead extends InputStream {
     return chunk == null ? 0 : chunk.length - position;
   }
 
-  /** Stops the reading thread and waits until it has closed the source. */
+  /**
+   * Stops the reading thread, waits until it has closed the source, and gives the chunks back:
+   * there is nothing to be read any more.
+   */
   @Override
   public void close() {
     thread.interrupt();
@@ -171,6 +182,9 @@ final class Readahead extends InputStream {
         interrupted = true;
       }
     }
+    current = CLOSED;
+    buffers.forEach(pool::give);
+    buffers = List.of();
     if (interrupted) {
       Thread.currentThread().interrupt();
     }

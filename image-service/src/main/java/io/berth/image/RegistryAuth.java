@@ -35,6 +35,7 @@ final class RegistryAuth {
           "\\G[\\s,]*(?:([A-Za-z][\\w-]*)\\s*=\\s*(?:\"((?:[^\"\\\\]|\\\\.)*)\"|([^\\s,]+))"
               + "|([A-Za-z][\\w-]*)(?=[\\s,]|$))");
 
+  private static final int CHALLENGE_LIMIT = 4096;
   private static final int TOKEN_ANSWER_LIMIT = 1 << 20;
   private static final String BEARER = "Bearer ";
 
@@ -109,7 +110,9 @@ final class RegistryAuth {
   /** Reads a WWW-Authenticate header, which may hold several challenges (RFC 9110, 11.6.1). */
   static List<Challenge> parse(String text) {
     List<Challenge> found = new ArrayList<>();
-    Matcher part = CHALLENGE_PART.matcher(text);
+    // The matcher's stack grows with what is quoted.
+    Matcher part =
+        CHALLENGE_PART.matcher(text.substring(0, Math.min(text.length(), CHALLENGE_LIMIT)));
     while (part.find()) {
       if (part.group(4) != null) {
         found.add(new Challenge(part.group(4).toLowerCase(Locale.ROOT), new LinkedHashMap<>()));
