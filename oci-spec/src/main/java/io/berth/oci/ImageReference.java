@@ -18,6 +18,11 @@ public record ImageReference(
     String registry, String repository, @Nullable String tag, @Nullable Digest digest) {
 
   private static final String HOST_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?";
+  /** More than the longest host, repository, tag and digest together. */
+  private static final int LENGTH_LIMIT = 1024;
+
+  private static final int SHOWN = 64;
+
   private static final Pattern REGISTRY =
       Pattern.compile(
           "(?:" + HOST_LABEL + "(?:\\." + HOST_LABEL + ")*|\\[[a-fA-F0-9:]+])(?::[0-9]{1,5})?");
@@ -62,6 +67,14 @@ public record ImageReference(
    */
   @JsonCreator
   public static ImageReference parse(String text) {
+    if (text.length() > LENGTH_LIMIT) {
+      throw new IllegalArgumentException(
+          "invalid image reference \""
+              + text.substring(0, SHOWN)
+              + "…\": it is longer than "
+              + LENGTH_LIMIT
+              + " characters");
+    }
     try {
       return parseParts(text);
     } catch (IllegalArgumentException e) {

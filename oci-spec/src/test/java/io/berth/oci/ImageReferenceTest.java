@@ -81,4 +81,12 @@ class ImageReferenceTest {
     assertThatThrownBy(() -> ImageReference.parse("host.io/" + "a".repeat(250)))
         .hasMessageContaining("255");
   }
+
+  @Test
+  void endlessTextIsRefusedWithoutBeingShown() {
+    assertThatThrownBy(() -> ImageReference.parse("host.io/" + "a/".repeat(1 << 20)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("longer than 1024 characters")
+        .satisfies(e -> assertThat(e.getMessage()).hasSizeLessThan(200));
+  }
 }
