@@ -166,7 +166,7 @@ public final class Bench implements Callable<Integer> {
   int pullSize = 340;
 
   /** Bytes of the image of many layers. */
-  private static final long SMALL_IMAGE = 12 << 20;
+  private static final long SMALL_IMAGE = 3 << 20;
 
   @Option(
       names = "--work",

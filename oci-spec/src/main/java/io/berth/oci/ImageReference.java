@@ -18,6 +18,7 @@ public record ImageReference(
     String registry, String repository, @Nullable String tag, @Nullable Digest digest) {
 
   private static final String HOST_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?";
+
   /** More than the longest host, repository, tag and digest together. */
   private static final int LENGTH_LIMIT = 1024;
 
