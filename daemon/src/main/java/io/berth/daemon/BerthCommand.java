@@ -31,6 +31,7 @@ import picocli.CommandLine.Parameters;
       BerthCommand.Import.class,
       ImageCommand.class,
       LogsCommand.class,
+      GcCommand.class,
       PullCommand.class,
       PullsCommand.class,
       CompletionCommand.class,

@@ -1,7 +1,11 @@
 package io.berth.daemon;
 
+import io.berth.image.ImageGc;
+import io.berth.image.ImageStore;
 import io.berth.image.Proxies;
+import io.berth.image.Scrubber;
 import io.berth.image.TransferSettings;
+import io.berth.image.UnpackLimits;
 import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
 import io.berth.runtime.Ulimits;
@@ -33,7 +37,10 @@ public record DaemonConfig(
     Cni cni,
     Images images,
     StreamingSettings streaming,
-    Logs logs) {
+    Logs logs,
+    Scrubber.ScrubSettings scrub,
+    ImageGc.Settings gc,
+    UnpackLimits unpack) {
 
   /// The CRI's fixed message limit; a larger cap on ExecSync could never be delivered.
   static final ByteSize MESSAGE_LIMIT = ByteSize.ofMiB(16);
@@ -108,7 +115,8 @@ public record DaemonConfig(
       ByteSize resumeFrom,
       Path preloadDir,
       Path trustPolicy,
-      Path namespacePolicyDir) {}
+      Path namespacePolicyDir,
+      List<String> pinned) {}
 
   /// AUTO: what this machine uses, see [HostFacts].
   public enum CgroupDriverSetting {
@@ -140,7 +148,10 @@ public record DaemonConfig(
             root.table("cni", DaemonConfig::readCni),
             root.table("images", DaemonConfig::readImages),
             root.table("streaming", DaemonConfig::readStreaming),
-            root.table("logs", DaemonConfig::readLogs));
+            root.table("logs", DaemonConfig::readLogs),
+            root.table("scrub", DaemonConfig::readScrub),
+            root.table("gc", DaemonConfig::readGc),
+            root.table("unpack", DaemonConfig::readUnpack));
     root.require(
         config.runtimes.containsKey(config.containers.defaultRuntime),
         "containers.default_runtime",
@@ -243,6 +254,36 @@ public record DaemonConfig(
         table.number("max_files", 2, 1000));
   }
 
+  private static Scrubber.ScrubSettings readScrub(ConfigTable table) {
+    return new Scrubber.ScrubSettings(
+        table.flag("after_unclean_boot"),
+        table.duration("period", Duration.ZERO, Duration.ofDays(366)),
+        table.size("rate", ByteSize.ofMiB(1), new ByteSize(1L << 40)).bytes(),
+        table.flag("repair"));
+  }
+
+  private static ImageGc.Settings readGc(ConfigTable table) {
+    int high = table.number("high", 0, 100);
+    int low = table.number("low", 0, 100);
+    table.require(
+        high == 0 || low < high,
+        "low",
+        () -> "%d must be less than high, which is %d".formatted(low, high));
+    return new ImageGc.Settings(
+        high,
+        low,
+        table.duration("minimum_age", Duration.ZERO, Duration.ofDays(366)),
+        table.duration("interval", Duration.ofSeconds(1), Duration.ofDays(1)));
+  }
+
+  private static UnpackLimits readUnpack(ConfigTable table) {
+    return new UnpackLimits(
+        table.number("max_entries", 1, Integer.MAX_VALUE),
+        table.number("max_path", 16, 4095),
+        (int) table.size("max_header", new ByteSize(4096), ByteSize.ofMiB(64)).bytes(),
+        table.size("max_size", ByteSize.ofMiB(1), new ByteSize(Long.MAX_VALUE)).bytes());
+  }
+
   private static Images readImages(ConfigTable table) {
     return new Images(
         table.path("registry_config_dir"),
@@ -254,7 +295,8 @@ public record DaemonConfig(
         table.size("resume_from", new ByteSize(0), new ByteSize(Long.MAX_VALUE)),
         table.path("preload_dir"),
         table.path("trust_policy"),
-        table.path("namespace_policy_dir"));
+        table.path("namespace_policy_dir"),
+        table.parsed("pinned", List.of(), () -> ImageStore.checkedNames(table.texts("pinned"))));
   }
 
   private static TransferSettings readTransfers(ConfigTable table) {

@@ -7,12 +7,21 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-/// What `berth` knows of images beyond crictl.
+/// What `berth` knows of images. Pulling is `berth pull`.
 @Command(
     name = "image",
-    description = "Explains images.",
+    description = "Lists, explains and removes images.",
     mixinStandardHelpOptions = true,
-    subcommands = ImageCommand.Trust.class,
+    subcommands = {
+      ImageListCommand.class,
+      ImageInspectCommand.class,
+      ImageHistoryCommand.class,
+      ImageRemoveCommand.class,
+      ImageDuCommand.class,
+      ImagePruneCommand.class,
+      ImageVerifyCommand.class,
+      ImageCommand.Trust.class
+    },
     synopsisSubcommandLabel = "COMMAND")
 final class ImageCommand {
   private ImageCommand() {}

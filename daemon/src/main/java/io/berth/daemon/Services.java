@@ -6,8 +6,10 @@ import io.berth.image.CredentialFiles;
 import io.berth.image.HostPlatform;
 import io.berth.image.Image;
 import io.berth.image.ImageException;
+import io.berth.image.ImageGc;
 import io.berth.image.ImageGrpcService;
 import io.berth.image.ImageImporter;
+import io.berth.image.ImagePruner;
 import io.berth.image.ImagePuller;
 import io.berth.image.ImageStore;
 import io.berth.image.ImageTrust;
@@ -18,7 +20,9 @@ import io.berth.image.Proxies;
 import io.berth.image.PullBoard;
 import io.berth.image.RegistryClient;
 import io.berth.image.RegistryHosts;
-import io.berth.image.UnpackLimits;
+import io.berth.image.ScrubMark;
+import io.berth.image.Scrubber;
+import io.berth.image.StoreVerifier;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
 import io.berth.linux.DebtLedger;
@@ -44,6 +48,7 @@ import io.berth.snapshot.OverlaySnapshotter;
 import io.berth.streaming.StreamingServer;
 import io.grpc.BindableService;
 import io.micrometer.core.instrument.MeterRegistry;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -111,12 +116,12 @@ final class Services implements AutoCloseable {
     var snapshotter = new OverlaySnapshotter(root, debts);
     debts.register(OverlaySnapshotter.DELETE_TREE, snapshotter::settle);
     debts.register("release", debt -> snapshotter.release(debt.subject()));
-    var images = new ImageStore(root, snapshotter, List.of(), clock);
+    var images = new ImageStore(root, snapshotter, config.images().pinned(), clock);
     var pulls = new PullBoard();
     var layers =
         new LayerIngester(
             snapshotter,
-            new LayerUnpacker(UnpackLimits.DEFAULT),
+            new LayerUnpacker(config.unpack()),
             config.images().parallelLayers(),
             pulls);
     Platform platform = HostPlatform.detect();
@@ -140,6 +145,9 @@ final class Services implements AutoCloseable {
             platform,
             config.runtimes().keySet());
     var importer = new ImageImporter(root, images, snapshotter, layers, platform);
+
+    var verifier = new StoreVerifier(images, snapshotter, registries, layers);
+    ScrubMark mark = push(open, new ScrubMark(root, bootId(), clock));
 
     CniNetworks networks =
         push(
@@ -231,6 +239,10 @@ final class Services implements AutoCloseable {
     figures.gauge(
         "berth.containers", "containers on record", () -> runtime.containers().list().size());
     figures.gauge("berth.images", "images", () -> images.list().size());
+    figures.gauge(
+        "berth.layers.damaged",
+        "layers that differ from what was pulled",
+        () -> snapshotter.layers().stream().filter(l -> !snapshotter.isSound(l.chainId())).count());
     figures.gauge("berth.debts", "clean-up that is owed", () -> debts.list().size());
     figures.gauge("berth.debts.oldest.seconds", "age of the oldest debt", () -> age(debts, clock));
     figures.gauge(
@@ -260,6 +272,14 @@ final class Services implements AutoCloseable {
           partials.removeOld();
           preload(importer, config.images().preloadDir());
         });
+    push(
+        open,
+        ImageGc.start(
+            images, snapshotter, config.gc(), root, operations::beginInBackground, clock));
+    push(
+        open,
+        Scrubber.start(
+            verifier, snapshotter, mark, config.scrub(), operations::beginInBackground, clock));
     return new Services(
         open,
         operations,
@@ -268,6 +288,8 @@ final class Services implements AutoCloseable {
             runtime.service(),
             new ImageGrpcService(images, puller, clock),
             new TransferGrpcService(registries, puller, pulls),
+            new StoreGrpcService(
+                images, snapshotter, new ImagePruner(images, snapshotter), verifier),
             new AdminGrpcService(
                 operations,
                 new PodHistory(recorder, operations),
@@ -283,6 +305,15 @@ final class Services implements AutoCloseable {
     } catch (ImageException failure) {
       throw new DaemonException(
           DaemonException.Reason.PROXY, String.valueOf(failure.getMessage()), failure);
+    }
+  }
+
+  private static String bootId() {
+    try {
+      return Files.readString(BOOT_ID).strip();
+    } catch (IOException unreadable) {
+      throw new DaemonException(
+          DaemonException.Reason.STATE, "read " + BOOT_ID + ": " + unreadable, unreadable);
     }
   }
 

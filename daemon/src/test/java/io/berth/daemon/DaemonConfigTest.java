@@ -5,7 +5,10 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.berth.daemon.DaemonConfig.CgroupDriverSetting;
 import io.berth.daemon.DaemonConfig.RuntimeType;
+import io.berth.image.ImageGc;
+import io.berth.image.Scrubber;
 import io.berth.image.TransferSettings;
+import io.berth.image.UnpackLimits;
 import io.berth.oci.RuntimeSpec.Rlimit;
 import io.berth.runtime.HandlerPolicy;
 import io.berth.runtime.SpecSettings;
@@ -102,7 +105,8 @@ class DaemonConfigTest {
               ByteSize.ofMiB(8),
               Path.of("/var/lib/berth/preload"),
               Path.of("/etc/berth/policy.json"),
-              Path.of("/etc/berth/policies")),
+              Path.of("/etc/berth/policies"),
+              List.of()),
           new StreamingSettings(
               new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
               Optional.empty(),
@@ -110,7 +114,10 @@ class DaemonConfigTest {
               Duration.ofSeconds(30),
               Duration.ofMinutes(1),
               1000),
-          new DaemonConfig.Logs(new ByteSize(0), 5));
+          new DaemonConfig.Logs(new ByteSize(0), 5),
+          new Scrubber.ScrubSettings(true, Duration.ZERO, 64L << 20, true),
+          new ImageGc.Settings(0, 80, Duration.ofMinutes(2), Duration.ofMinutes(1)),
+          UnpackLimits.DEFAULT);
 
   @TempDir Path folder;
   private Path file;

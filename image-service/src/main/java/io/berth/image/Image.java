@@ -12,7 +12,7 @@ import java.util.Map;
  * @param id digest of its config, the same from whatever registry it came
  * @param repoTags full names with a tag, sorted
  * @param repoDigests full names with the digest of the manifest or index, sorted
- * @param size of config and blobs as stored in the registry, in bytes
+ * @param size on disk, in bytes: of its record and all of its layers
  * @param pinned not to be removed for want of space; removal on request works
  * @param configText the config's exact bytes as UTF-8 text, whose digest is the id
  * @param layers bottom first

@@ -117,6 +117,7 @@ public final class ImagePuller {
             .filter(image -> request.platform() == null)
             // One whose signatures don't suffice may have got better ones since.
             .filter(image -> ImageTrust.judge(rule, reference, image.signatures()).accepted())
+            .filter(image -> image.layers().stream().allMatch(snapshotter::isSound))
             .flatMap(image -> store.addNames(image.id(), tags, digests, request.annotations()));
     if (present.isPresent()) {
       return present.get();
@@ -147,7 +148,7 @@ public final class ImagePuller {
     // Held before it is looked at: a layer seen now can't vanish before the image is recorded.
     snapshotter.hold(owner, parts.chain());
     try {
-      progress.layers(parts.chain(), parts.blobs(), snapshotter::hasLayer);
+      progress.layers(parts.chain(), parts.blobs(), snapshotter::isSound);
       Stages.run("layers", () -> layers.ingest(parts.diffIds(), parts.blobs(), repository));
       Image image =
           Stages.time(

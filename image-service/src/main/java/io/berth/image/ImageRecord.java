@@ -13,6 +13,7 @@ import java.util.Set;
 /**
  * An image as it is kept on disk.
  *
+ * @param size of config and blobs as stored in the registry, in bytes
  * @param config the exact text whose digest is the id
  * @param signatures found beside it by pulls that had to ask for them; judged at each use
  * @param updatedAt milliseconds since the epoch; of two records that claim one tag the younger wins
@@ -68,12 +69,15 @@ record ImageRecord(
         config.getBytes(StandardCharsets.UTF_8), ImageConfig.class, "image config " + id);
   }
 
-  Image toImage(ImageConfig parsed, Set<String> pinnedNames) {
+  /**
+   * @param room on disk, in bytes
+   */
+  Image toImage(ImageConfig parsed, long room, Set<String> pinnedNames) {
     boolean pinned =
         pinnedNames.contains(id.toString())
             || repoTags.stream().anyMatch(pinnedNames::contains)
             || repoDigests.stream().anyMatch(pinnedNames::contains);
     return new Image(
-        id, repoTags, repoDigests, size, pinned, parsed, config, chain(), annotations, signatures);
+        id, repoTags, repoDigests, room, pinned, parsed, config, chain(), annotations, signatures);
   }
 }

@@ -10,7 +10,6 @@ import io.berth.oci.ImageReference;
 import io.berth.snapshot.Layer;
 import io.berth.snapshot.Snapshotter;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.ArrayList;
@@ -51,10 +50,11 @@ public final class ImageStore {
   private final RecordFolder<ImageRecord> folder;
   private final ReentrantLock writing = new ReentrantLock();
   private final Map<Digest, ImageRecord> records = new TreeMap<>(); // guarded by writing
-  private volatile State state = new State(Map.of(), Map.of());
+  private final Map<Digest, Long> rooms = new HashMap<>(); // of the records; guarded by writing
+  private volatile State state = new State(Map.of(), Map.of(), 0);
 
   /** By id in order, and the id of each name. */
-  private record State(Map<Digest, Image> byId, Map<String, Digest> byName) {}
+  private record State(Map<Digest, Image> byId, Map<String, Digest> byName, long recordBytes) {}
 
   /**
    * What the store takes of the file system.
@@ -88,6 +88,20 @@ public final class ImageStore {
     load();
   }
 
+  /**
+   * Names of images as a person writes them down.
+   *
+   * @throws IllegalArgumentException naming the first that is none
+   */
+  public static List<String> checkedNames(List<String> names) {
+    names.forEach(name -> {
+      if (!ID.matcher(name).matches()) {
+        var _ = ImageReference.parse(name);
+      }
+    });
+    return names;
+  }
+
   private void load() {
     writing.lock();
     try {
@@ -97,6 +111,7 @@ public final class ImageStore {
             record.chain().stream().filter(id -> !snapshotter.hasLayer(id)).toList();
         if (missing.isEmpty() && isReadable(record)) {
           records.put(record.id(), record);
+          rooms.put(record.id(), folder.room(record.id().hex()));
         } else if (!missing.isEmpty()) {
           // Its record stays, so that nothing is lost if the layers come back; a pull replaces it.
           log.warn(
@@ -165,6 +180,16 @@ public final class ImageStore {
               + "; give more digits");
     }
     return found.stream().findFirst();
+  }
+
+  /** What is on disk of an image that is here. */
+  Optional<ImageRecord> record(Digest id) {
+    writing.lock();
+    try {
+      return Optional.ofNullable(records.get(id));
+    } finally {
+      writing.unlock();
+    }
   }
 
   /**
@@ -307,6 +332,7 @@ public final class ImageStore {
   private void write(ImageRecord record) {
     folder.write(record.id().hex(), record);
     records.put(record.id(), record);
+    rooms.put(record.id(), folder.room(record.id().hex()));
   }
 
   /**
@@ -326,6 +352,7 @@ public final class ImageStore {
       try {
         folder.delete(id.hex());
         records.remove(id);
+        rooms.remove(id);
         publish();
         snapshotter.release(owner(id));
       } catch (UncheckedIOException | ErrnoException e) {
@@ -345,11 +372,8 @@ public final class ImageStore {
       bytes += layer.usage().bytes();
       inodes += layer.usage().inodes();
     }
-    for (Image image : state.byId().values()) {
-      bytes += image.configText().getBytes(StandardCharsets.UTF_8).length;
-      inodes++;
-    }
-    return new FileSystemUse(rootDir, bytes, inodes);
+    State now = state;
+    return new FileSystemUse(rootDir, bytes + now.recordBytes(), inodes + now.byId().size());
   }
 
   private void publish() {
@@ -368,9 +392,22 @@ public final class ImageStore {
       List<String> tags =
           record.repoTags().stream().filter(tag -> record.id().equals(byName.get(tag))).toList();
       byId.put(
-          record.id(), record.withNames(tags, record.repoDigests()).toImage(config, pinnedNames));
+          record.id(),
+          record
+              .withNames(tags, record.repoDigests())
+              .toImage(config, roomOf(record), pinnedNames));
     }
-    state = new State(byId, byName);
+    long recordBytes = records.keySet().stream().mapToLong(id -> rooms.getOrDefault(id, 0L)).sum();
+    state = new State(byId, byName, recordBytes);
+  }
+
+  /** On disk, with layers that others have, too: what an image that was alone would free. */
+  private long roomOf(ImageRecord record) {
+    long bytes = rooms.getOrDefault(record.id(), 0L);
+    for (ChainId id : record.chain()) {
+      bytes += snapshotter.layer(id).map(layer -> layer.usage().bytes()).orElse(0L);
+    }
+    return bytes;
   }
 
   private Image known(Digest id) {
@@ -385,7 +422,8 @@ public final class ImageStore {
     return new Digest(Digest.SHA256, text.substring(text.length() - 64));
   }
 
-  private static String owner(Digest id) {
+  /** Under which an image holds its layers. */
+  static String owner(Digest id) {
     return "image:" + id;
   }
 }

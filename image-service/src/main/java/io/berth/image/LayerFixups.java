@@ -7,7 +7,7 @@ import io.berth.linux.ErrnoException;
 import io.berth.linux.Fd;
 import io.berth.linux.FileTree;
 import io.berth.linux.RootedTree;
-import io.berth.snapshot.Usage;
+import io.berth.snapshot.LayerDraft;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
@@ -35,6 +35,7 @@ import java.util.TreeSet;
  * </ul>
  */
 final class LayerFixups {
+  private final LayerDraft layer;
   private final LayerTree draft;
   private final RootedTree parent;
   private final LayerNotes notes;
@@ -48,28 +49,22 @@ final class LayerFixups {
   /** Folders in which something was made, and whose time changed by that. */
   private final TreeSet<String> touched = new TreeSet<>();
 
-  private long bytes;
-  private long inodes;
-
-  private LayerFixups(LayerTree draft, RootedTree parent, LayerNotes notes) {
+  private LayerFixups(LayerDraft layer, LayerTree draft, RootedTree parent, LayerNotes notes) {
+    this.layer = layer;
     this.draft = draft;
     this.parent = parent;
     this.notes = notes;
   }
 
   /**
-   * @param root the filled draft
+   * @param layer the filled draft
    * @param parent the tree of the layers below
-   * @return room that was added
    */
-  static Usage apply(Path root, Path parent, LayerNotes notes, UnpackLimits limits)
+  static void apply(LayerDraft layer, Path parent, LayerNotes notes, UnpackLimits limits)
       throws InterruptedException {
-    try (LayerTree draft = new LayerTree(root, notes, true, limits.pathBytes());
+    try (LayerTree draft = new LayerTree(layer.root(), notes, true, limits.pathBytes());
         RootedTree below = RootedTree.open(parent)) {
-      var fixups = new LayerFixups(draft, below, notes);
-      fixups.run();
-      return new Usage(
-          fixups.bytes + 4096 * draft.madeFolders(), fixups.inodes + draft.madeFolders());
+      new LayerFixups(layer, draft, below, notes).run();
     } catch (ErrnoException e) {
       throw LayerUnpacker.failure("complete layer from the layers below", e);
     }
@@ -143,8 +138,6 @@ final class LayerFixups {
     rename(path, real);
     touched.add(folder);
     touched.add(real);
-    inodes--;
-    bytes -= 4096;
   }
 
   /** What a link below leads to, if that is a folder: its real path. */
@@ -251,8 +244,6 @@ final class LayerFixups {
         draft.files().makeNode(folder.fd(), name, stat.mode(), stat.major(), stat.minor());
       }
       copyMetadata(from, below, stat, folder.fd(), name);
-      bytes += stat.blocks() * 512;
-      inodes++;
     } catch (ErrnoException e) {
       if (isAbsence(e)) {
         throw missing(link, target, "not in the image");
@@ -273,6 +264,7 @@ final class LayerFixups {
     ByteBuffer buffer = ByteBuffer.allocateDirect(piece.length);
     try (Fd source = parent.openFile(from, below);
         Fd copy = draft.files().createFile(folder.fd(), name, 0600)) {
+      layer.forgetContent(draft.files().stat(copy, "").inode());
       for (int n = source.read(piece); n > 0; n = source.read(piece)) {
         buffer.clear().put(piece, 0, n);
         copy.write(buffer, n);
@@ -308,7 +300,6 @@ final class LayerFixups {
       Optional<RootedTree.Stat> there = draft.files().find(root, entry.name());
       if (there.isEmpty()) {
         draft.files().makeNode(root, entry.name(), LayerTree.S_IFCHR, 0, 0);
-        inodes++;
       } else if (there.get().isDirectory()) {
         draft.makeOpaque(draft.folder(entry.name()));
       }

@@ -11,7 +11,6 @@ import io.berth.snapshot.Layer;
 import io.berth.snapshot.LayerDraft;
 import io.berth.snapshot.SnapshotException;
 import io.berth.snapshot.Snapshotter;
-import io.berth.snapshot.Usage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.time.Duration;
@@ -95,7 +94,7 @@ public final class LayerIngester {
     }
     try (Fork fork = new Fork("layers")) {
       for (Wanted wanted : stack) {
-        if (!snapshotter.hasLayer(wanted.chainId())) {
+        if (!snapshotter.isSound(wanted.chainId())) {
           fork.start(
               Stages.inherit(() ->
                   Stages.time(
@@ -142,15 +141,14 @@ public final class LayerIngester {
     snapshotter.hold(owner, wanted.chain().subList(0, index + 1));
     try {
       var present = snapshotter.layer(wanted.chainId());
-      if (present.isPresent()) {
+      if (present.isPresent() && snapshotter.isSound(wanted.chainId())) {
         return present.get();
       }
       ChainId parent = index == 0 ? null : wanted.chain().get(index - 1);
       for (int attempt = 0; ; attempt++) {
         try (LayerDraft draft = snapshotter.draft(wanted.chainId(), parent, wanted.diffId())) {
-          Usage usage;
           try {
-            usage = fill(draft, wanted, source, attempt, progress);
+            fill(draft, wanted, source, attempt, progress);
           } catch (ImageException e) {
             boolean wrong = e.reason() == Reason.CORRUPT || e.reason() == Reason.UNSUPPORTED;
             if (wrong || e.reason() == Reason.DISK) {
@@ -162,10 +160,10 @@ public final class LayerIngester {
             log.warn("{}; fetching it anew", e.getMessage());
             continue;
           }
-          if (parent != null && !snapshotter.hasLayer(parent)) {
+          if (parent != null && !snapshotter.isSound(parent)) {
             ingest(stack, index - 1, source);
           }
-          Layer layer = draft.commit(usage);
+          Layer layer = draft.commit();
           source.forget(wanted.blob());
           progress.done();
           return layer;
@@ -186,7 +184,7 @@ public final class LayerIngester {
    * Holds a place of the source and then one of the daemon, in this order: who waits for a busy
    * registry keeps no place from the others. None is held while waiting for another layer.
    */
-  private Usage fill(
+  private void fill(
       LayerDraft draft, Wanted wanted, BlobSource source, int attempt, LayerProgress progress)
       throws InterruptedException {
     progress.waiting();
@@ -195,10 +193,11 @@ public final class LayerIngester {
     try {
       transfers.acquire();
       try {
-        return Fork.onPlatformThread(
-            "unpack " + wanted.blob().digest().abbreviated(),
-            Stages.inherit(() ->
-                Stages.time("unpack", () -> unpack(draft, wanted, source, attempt, progress))));
+        Object _ =
+            Fork.onPlatformThread(
+                "unpack " + wanted.blob().digest().abbreviated(),
+                Stages.inherit(() ->
+                    Stages.time("unpack", () -> unpack(draft, wanted, source, attempt, progress))));
       } finally {
         transfers.release();
       }
@@ -207,7 +206,7 @@ public final class LayerIngester {
     }
   }
 
-  private Usage unpack(
+  private Descriptor unpack(
       LayerDraft draft, Wanted wanted, BlobSource source, int attempt, LayerProgress progress)
       throws InterruptedException {
     Descriptor blob = wanted.blob();
@@ -231,11 +230,11 @@ public final class LayerIngester {
                 PLAIN_CHUNK,
                 CHUNKS);
         VerifyingStream tar = new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
-      Usage usage = unpacker.unpack(tar, draft);
+      unpacker.unpack(tar, draft);
       tar.drain(); // the diff ID covers what follows the archive's end, too
       fetched.increment();
       progress.storing();
-      return usage;
+      return blob;
     } catch (IOException e) {
       if (Thread.interrupted()) {
         throw new InterruptedException("unpacking " + what + " was interrupted");

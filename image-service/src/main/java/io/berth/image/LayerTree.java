@@ -46,8 +46,6 @@ final class LayerTree implements AutoCloseable {
   /** Paths that lead over links, and the real ones. */
   private final Map<String, String> aliases = new LinkedHashMap<>();
 
-  private long madeFolders;
-
   /**
    * An open folder of the tree and its real path. Closed by the tree when it hasn't been used for
    * long.
@@ -65,11 +63,6 @@ final class LayerTree implements AutoCloseable {
 
   RootedTree files() {
     return tree;
-  }
-
-  /** Folders made on the way so far. */
-  long madeFolders() {
-    return madeFolders;
   }
 
   /**
@@ -234,7 +227,6 @@ final class LayerTree implements AutoCloseable {
 
   private void makeImplied(Folder folder, String name, String path) {
     tree.makeDirectory(folder.fd(), name, 0755);
-    madeFolders++;
     Folder made = keep(new Folder(openChild(folder, name), path));
     tree.setMode(made.fd(), 0755); // whatever the umask
     tree.setOwner(made.fd(), 0, 0); // whatever a setgid folder above passes on

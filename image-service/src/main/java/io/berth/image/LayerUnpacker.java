@@ -8,11 +8,12 @@ import io.berth.linux.ErrnoException;
 import io.berth.linux.Fd;
 import io.berth.linux.FileTree;
 import io.berth.linux.RootedTree;
+import io.berth.linux.Sha256;
 import io.berth.snapshot.LayerDraft;
-import io.berth.snapshot.Usage;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.security.MessageDigest;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -55,21 +56,18 @@ public final class LayerUnpacker {
    * <p>Blocks in native calls for as long as the disk does, which would hold the carrier of a
    * virtual thread: to be called on a platform thread.
    *
-   * @return room taken
    * @throws IOException what the stream threw
    * @throws ImageException CORRUPT if the archive is malformed, forbidden or beyond the limits,
    *     DISK if writing failed; the draft is to be discarded
    */
-  Usage unpack(InputStream tar, LayerDraft draft) throws IOException, InterruptedException {
+  void unpack(InputStream tar, LayerDraft draft) throws IOException, InterruptedException {
     LayerNotes notes = new LayerNotes();
     boolean hasParent = draft.parent() != null;
     try (LayerTree tree = new LayerTree(draft.root(), notes, hasParent, limits.pathBytes())) {
-      Usage usage =
-          new Run(new TarReader(tar, limits.headerBytes()), tree, notes, hasParent).unpackAll();
+      new Run(new TarReader(tar, limits.headerBytes()), tree, notes, draft).unpackAll();
       if (hasParent) {
-        draft.deferToCommit(parent -> LayerFixups.apply(draft.root(), parent, notes, limits));
+        draft.deferToCommit(parent -> LayerFixups.apply(draft, parent, notes, limits));
       }
-      return usage;
     } catch (TarFormatException e) {
       throw new ImageException(Reason.CORRUPT, "unpack layer: " + e.getMessage(), e);
     } catch (ErrnoException e) {
@@ -101,7 +99,9 @@ public final class LayerUnpacker {
     private final LayerTree tree;
     private final RootedTree files;
     private final LayerNotes notes;
+    private final LayerDraft draft;
     private final boolean hasParent;
+    private final MessageDigest hash = Sha256.start();
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(128 << 10);
 
     /** The real path of a whiteout of this layer, to link others to. */
@@ -109,18 +109,17 @@ public final class LayerUnpacker {
 
     private long entries;
     private long content;
-    private long bytes;
-    private long inodes;
 
-    Run(TarReader tar, LayerTree tree, LayerNotes notes, boolean hasParent) {
+    Run(TarReader tar, LayerTree tree, LayerNotes notes, LayerDraft draft) {
       this.tar = tar;
       this.tree = tree;
       this.files = tree.files();
       this.notes = notes;
-      this.hasParent = hasParent;
+      this.draft = draft;
+      this.hasParent = draft.parent() != null;
     }
 
-    Usage unpackAll() throws IOException, InterruptedException {
+    void unpackAll() throws IOException, InterruptedException {
       for (TarEntry entry = tar.next(); entry != null; entry = tar.next()) {
         if (Thread.interrupted()) {
           throw new InterruptedException("unpacking was interrupted");
@@ -143,7 +142,6 @@ public final class LayerUnpacker {
         }
       }
       notes.times.forEach((path, time) -> setFolderTime(tree, path, time));
-      return new Usage(bytes + 4096 * tree.madeFolders(), inodes + tree.madeFolders());
     }
 
     private void unpack(TarEntry entry) throws IOException, InterruptedException {
@@ -226,7 +224,6 @@ public final class LayerUnpacker {
       Folder folder = tree.folder(LayerPath.folder(path));
       files.makeNode(folder.fd(), name, LayerTree.S_IFCHR, 0, 0);
       whiteout = path;
-      inodes++;
     }
 
     // Entries, in the order: create, owner, attributes, mode, times. Changing the owner drops
@@ -237,16 +234,14 @@ public final class LayerUnpacker {
       Optional<RootedTree.Stat> found = Optional.empty();
       try {
         files.makeDirectory(folder.fd(), name, 0700);
-        count(4096);
       } catch (ErrnoException e) {
         if (!e.is(Errno.EEXIST)) {
           throw e;
         }
         found = files.find(folder.fd(), name);
         if (found.isPresent() && !found.get().isDirectory()) {
-          uncount(tree.clear(folder, name));
+          clear(folder, name);
           files.makeDirectory(folder.fd(), name, 0700);
-          count(4096);
         }
       }
       Folder made = tree.folder(path);
@@ -278,9 +273,12 @@ public final class LayerUnpacker {
       }
       try (Fd file = create(folder, name)) {
         if (entry.sparse() == null) {
+          hash.reset();
           write(file, entry.size());
+          draft.noteContent(files.stat(file, "").inode(), hash.digest());
         } else {
           writeSparse(file, entry.sparse());
+          draft.forgetContent(files.stat(file, "").inode());
         }
         files.setOwner(file, owner(entry.uid(), entry), owner(entry.gid(), entry));
         setXattrs(folder.fd(), name, entry);
@@ -290,7 +288,6 @@ public final class LayerUnpacker {
           FileTree.startWriteback(file);
         }
       }
-      count(entry.size());
     }
 
     @MustBeClosed
@@ -302,7 +299,7 @@ public final class LayerUnpacker {
           throw e;
         }
       }
-      uncount(tree.clear(folder, name));
+      clear(folder, name);
       return files.createFile(folder.fd(), name, 0600);
     }
 
@@ -311,8 +308,11 @@ public final class LayerUnpacker {
       while (left > 0) {
         buffer.clear().limit((int) Math.min(left, buffer.capacity()));
         tar.read(buffer);
-        file.write(buffer, buffer.position());
-        left -= buffer.position();
+        int piece = buffer.position();
+        file.write(buffer, piece);
+        buffer.flip();
+        hash.update(buffer); // for the manifest, while it is at hand
+        left -= piece;
         if (left > 0 && Thread.interrupted()) {
           throw new InterruptedException("unpacking was interrupted");
         }
@@ -333,16 +333,15 @@ public final class LayerUnpacker {
       if (entry.linkName().isEmpty()) {
         throw refused(entry.name(), "it is a symbolic link to nothing");
       }
-      uncount(tree.clear(folder, name));
+      clear(folder, name);
       files.makeSymlink(folder.fd(), name, entry.linkName());
       files.setOwner(folder.fd(), name, owner(entry.uid(), entry), owner(entry.gid(), entry));
       setXattrs(folder.fd(), name, entry);
       files.setTime(folder.fd(), name, entry.mtimeSeconds(), entry.mtimeNanos());
-      count(0);
     }
 
     private void makeNode(Folder folder, String name, TarEntry entry, int type) {
-      uncount(tree.clear(folder, name));
+      clear(folder, name);
       files.makeNode(
           folder.fd(),
           name,
@@ -353,7 +352,6 @@ public final class LayerUnpacker {
       setXattrs(folder.fd(), name, entry);
       files.setMode(folder.fd(), name, entry.mode());
       files.setTime(folder.fd(), name, entry.mtimeSeconds(), entry.mtimeNanos());
-      count(0);
     }
 
     /**
@@ -386,7 +384,7 @@ public final class LayerUnpacker {
                 + ", which is "
                 + (found.get().isDirectory() ? "a folder" : "removed"));
       }
-      uncount(tree.clear(folder, name));
+      clear(folder, name);
       // Clearing may have removed a folder with the target in it: then link(2) says so.
       files.makeLink(
           tree.folder(LayerPath.folder(real)).fd(),
@@ -401,7 +399,7 @@ public final class LayerUnpacker {
             entry.name(),
             "it is a hard link to " + entry.linkName() + ", which is not in the image");
       }
-      uncount(tree.clear(folder, name));
+      clear(folder, name);
       notes.links.put(path, target);
     }
 
@@ -442,19 +440,11 @@ public final class LayerUnpacker {
       return (int) device;
     }
 
-    private void count(long size) {
-      bytes += (size + 4095) & ~4095L;
-      inodes++;
-    }
-
-    private void uncount(Optional<RootedTree.Stat> removed) {
+    private void clear(Folder folder, String name) {
+      Optional<RootedTree.Stat> removed = tree.clear(folder, name);
       if (removed.isPresent()
           && (removed.get().isDirectory() || LayerTree.isWhiteout(removed.get()))) {
         whiteout = null; // it may have been that one, and its name may come to mean another file
-      }
-      if (removed.isPresent() && removed.get().links() <= 1) {
-        bytes -= removed.get().blocks() * 512;
-        inodes--;
       }
     }
   }

@@ -133,8 +133,9 @@ final class TrustPolicy {
             Reason.CONFIGURATION,
             "trust policy " + file + ":" + line + ": " + e.getOriginalMessage(),
             e);
-      } catch (IOException e) {
-        throw new IllegalStateException("a byte array has no input errors", e);
+      } catch (IOException e) { // bytes that are no text in the encoding that they seem to have
+        throw new ImageException(
+            Reason.CONFIGURATION, "trust policy " + file + ": it is no UTF-8 text", e);
       }
       requireKeys("the policy", tree, Set.of("default", "transports"));
       if (!tree.has("default")) {

@@ -185,6 +185,7 @@ class ImageStoreTest {
     assertThat(store.use().bytes()).isZero();
     put(user("1"), List.of("x.io/a:1"), List.of());
     assertThat(store.use().bytes()).isPositive();
+    assertThat(store.use().bytes()).isEqualTo(4096);
     assertThat(store.use().inodes()).isEqualTo(1);
     assertThat(store.use().mountpoint()).isEqualTo(house.root);
   }

@@ -5,6 +5,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.github.luben.zstd.Zstd;
+import io.berth.linux.FileTree;
 import io.berth.oci.Descriptor;
 import io.berth.oci.Digest;
 import io.berth.oci.ImageIndex;
@@ -21,7 +22,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
+import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
+import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
 import org.jspecify.annotations.Nullable;
 
 /** An image made up for a test: its manifest and all of its blobs. */
@@ -162,5 +166,26 @@ final class TestImage {
             null);
     Files.write(folder.resolve("index.json"), index(named));
     return folder;
+  }
+
+  /** An OCI archive in which the image has this name. */
+  byte[] archive(String refName) throws IOException {
+    Path folder = Files.createTempDirectory("berth-archive");
+    try {
+      Path layout = writeLayout(folder, refName);
+      ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+      try (TarArchiveOutputStream tar = new TarArchiveOutputStream(bytes);
+          Stream<Path> files = Files.walk(layout)) {
+        for (Path file : files.filter(Files::isRegularFile).toList()) {
+          tar.putArchiveEntry(
+              new TarArchiveEntry(file.toFile(), layout.relativize(file).toString()));
+          Files.copy(file, tar);
+          tar.closeArchiveEntry();
+        }
+      }
+      return bytes.toByteArray();
+    } finally {
+      FileTree.delete(folder);
+    }
   }
 }

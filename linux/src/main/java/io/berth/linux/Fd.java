@@ -140,6 +140,21 @@ public final class Fd implements AutoCloseable {
     Libc.check(Libc.lseek(number(), offset, 0 /* SEEK_SET */), "seek");
   }
 
+  /**
+   * Where content begins at or after an offset: holes are left out where the file system knows
+   * them.
+   *
+   * @throws ErrnoException ENXIO when there is none
+   */
+  public long seekData(long offset) {
+    return Libc.check(Libc.lseek(number(), offset, 3 /* SEEK_DATA */), "seek content");
+  }
+
+  /** Lets the kernel forget pages that nobody else uses: posix_fadvise(2), a hint. */
+  public void dropFromCache() {
+    var _ = Libc.posix_fadvise(number(), 0, 0, 4 /* POSIX_FADV_DONTNEED */);
+  }
+
   /** Sets the file's size; what is added is a hole. */
   public void truncate(long size) {
     Libc.check(Libc.ftruncate(number(), size), "set size");

@@ -114,6 +114,18 @@ public final class FileTree {
     }
   }
 
+  /**
+   * Lets two trees of one file system change places, in one step: rename(2), RENAME_EXCHANGE. Who
+   * has one of them open or mounted keeps it.
+   */
+  public static void exchange(Path one, Path other) {
+    Libc.check(
+        Libc.renameat2(
+            Libc.AT_FDCWD, Libc.path(one), Libc.AT_FDCWD, Libc.path(other), 2 /* EXCHANGE */),
+        "exchange " + one + " for",
+        other);
+  }
+
   private static Path parent(Path path) {
     Path parent = path.toAbsolutePath().getParent();
     if (parent == null) {

@@ -139,6 +139,11 @@ final class Libc {
 
   static native int renameat(int fromDir, byte[] from, int toDir, byte[] to);
 
+  /** glibc 2.28. */
+  static native int renameat2(int fromDir, byte[] from, int toDir, byte[] to, int flags);
+
+  static native int posix_fadvise(int fd, long offset, long length, int advice);
+
   static native int epoll_create1(int flags);
 
   static native int epoll_ctl(int epoll, int operation, int fd, Pointer event);

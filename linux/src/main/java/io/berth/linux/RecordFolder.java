@@ -26,6 +26,7 @@ import org.slf4j.LoggerFactory;
  */
 public final class RecordFolder<T> {
   private static final Logger log = LoggerFactory.getLogger(RecordFolder.class);
+  private static final long BLOCK = 4096;
   private static final String SUFFIX = ".json";
   private static final String VERSION = "formatVersion";
   private static final ObjectMapper MAPPER =
@@ -58,6 +59,15 @@ public final class RecordFolder<T> {
       AtomicFile.write(file(id), MAPPER.writeValueAsBytes(node));
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("a " + type.getSimpleName() + " that is no JSON", e);
+    }
+  }
+
+  /** What a record takes on disk, in bytes; 0 for one that doesn't exist. */
+  public long room(String id) {
+    try {
+      return Math.ceilDiv(Files.size(file(id)), BLOCK) * BLOCK;
+    } catch (IOException e) {
+      return 0;
     }
   }
 

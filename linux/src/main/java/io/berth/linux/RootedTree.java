@@ -365,8 +365,13 @@ public final class RootedTree implements AutoCloseable {
 
   /** The names of an entry's extended attributes; none where the file system has no attributes. */
   public List<String> listXattrs(Fd folder, String name) {
-    byte[] names = new byte[1 << 16]; // XATTR_LIST_MAX
-    long size = Libc.llistxattr(Libc.path(entry(folder, name)), names, names.length);
+    byte[] file = Libc.path(entry(folder, name));
+    byte[] names = new byte[512]; // nearly always enough, and copied at each call
+    long size = Libc.llistxattr(file, names, names.length);
+    if (size < 0 && Native.getLastError() == Errno.ERANGE) {
+      names = new byte[1 << 16]; // XATTR_LIST_MAX
+      size = Libc.llistxattr(file, names, names.length);
+    }
     if (size < 0) {
       int errno = Native.getLastError();
       if (errno == Errno.EOPNOTSUPP) {

@@ -2,9 +2,11 @@ package io.berth.linux;
 
 import com.sun.jna.Library;
 import com.sun.jna.Memory;
+import com.sun.jna.Native;
 import com.sun.jna.NativeLibrary;
 import com.sun.jna.Pointer;
 import java.lang.ref.Cleaner;
+import java.nio.ByteBuffer;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Map;
@@ -41,7 +43,7 @@ public final class Sha256 {
       NativeLibrary library =
           NativeLibrary.getInstance(
               "libcrypto.so.3", Map.of(Library.OPTION_OPEN_FLAGS, 2 /* RTLD_NOW */));
-      com.sun.jna.Native.register(Crypto.class, library);
+      Native.register(Crypto.class, library);
       return true;
     } catch (UnsatisfiedLinkError e) {
       log.info(
@@ -103,6 +105,17 @@ public final class Sha256 {
         check(Crypto.EVP_DigestUpdate(context, buffer, part));
         done += part;
       }
+    }
+
+    @Override
+    protected void engineUpdate(ByteBuffer input) {
+      if (!input.isDirect()) {
+        super.engineUpdate(input);
+        return;
+      }
+      Pointer content = Native.getDirectBufferPointer(input).share(input.position());
+      check(Crypto.EVP_DigestUpdate(context, content, input.remaining()));
+      input.position(input.limit());
     }
 
     @Override

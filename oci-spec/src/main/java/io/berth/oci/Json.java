@@ -8,7 +8,6 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 
 /** The one JSON reader and writer of the OCI formats: unknown fields ignored, null left out. */
 public final class Json {
@@ -43,8 +42,8 @@ public final class Json {
       return value;
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(what + " is malformed: " + explain(e), e);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e); // a byte array has no input errors
+    } catch (IOException e) { // bytes that are no text in the encoding that they seem to have
+      throw new IllegalArgumentException(what + " is malformed: it is no UTF-8 text", e);
     }
   }
 

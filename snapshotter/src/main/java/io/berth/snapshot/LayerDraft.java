@@ -25,22 +25,33 @@ public interface LayerDraft extends AutoCloseable {
    */
   @Nullable ChainId parent();
 
+  /**
+   * Says what a file in {@link #root} holds, so that the commit needn't read it again: the manifest
+   * that it writes names every file's digest. What isn't said is read.
+   *
+   * @param sha256 of the whole content, which doesn't change any more
+   */
+  void noteContent(long inode, byte[] sha256);
+
+  /** A file has been made of which no content was noted; its inode may have been another's. */
+  void forgetContent(long inode);
+
   /** Puts work off until the parent can be looked at. Only for a draft that has a parent. */
   void deferToCommit(DeferredWork work);
 
   /**
-   * Runs the deferred work, makes the tree durable and then visible. When another draft of the same
-   * chain was committed meanwhile, that one stays and this one is discarded: the same chain ID
-   * means the same tree.
+   * Runs the deferred work, writes the manifest, makes all of it durable and then visible. When
+   * another draft of the same chain was committed meanwhile, that one stays and this one is
+   * discarded: the same chain ID means the same tree. Only one that is known to be damaged is
+   * replaced; who has it mounted keeps it as long as he has.
    *
    * <p>Waits for the disk, seconds for a slow one; from a virtual thread without holding its
    * carrier.
    *
-   * @param usage of what was filled in, without what the deferred work adds
    * @return the layer now on disk
    * @throws SnapshotException LAYER_MISSING when the parent isn't committed, NO_SPACE, FILE_SYSTEM
    */
-  Layer commit(Usage usage) throws InterruptedException;
+  Layer commit() throws InterruptedException;
 
   /** Discards the draft unless it was committed. */
   @Override
@@ -51,8 +62,7 @@ public interface LayerDraft extends AutoCloseable {
   interface DeferredWork {
     /**
      * @param parent the tree of all layers below as a container would see it, read-only
-     * @return what the work added to the layer
      */
-    Usage run(Path parent) throws InterruptedException;
+    void run(Path parent) throws InterruptedException;
   }
 }

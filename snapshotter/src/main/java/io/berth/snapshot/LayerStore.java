@@ -3,6 +3,8 @@ package io.berth.snapshot;
 import com.google.errorprone.annotations.MustBeClosed;
 import io.berth.linux.AtomicFile;
 import io.berth.linux.ErrnoException;
+import io.berth.linux.FileTree;
+import io.berth.linux.LowPriority;
 import io.berth.linux.Mounts;
 import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
@@ -13,16 +15,20 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -34,11 +40,19 @@ import org.slf4j.LoggerFactory;
  * <p>A layer's record lies in its folder and comes into place with it, by one rename: so there is
  * no moment at which a crash leaves a tree without a record or a record without a tree.
  *
+ * <p>A layer that is found damaged stays, marked so in its folder, until a draft of it takes its
+ * place: the two folders change places in one step, and the damaged one is kept aside as long as
+ * anybody who may have it mounted holds the layer. What overlayfs is mounted from must not change.
+ *
  * <p>{@code catalog} orders commits and removals, and is held over a rename and its fsync; {@code
  * holding} guards the holds and is never held over the disk, so that preparing a snapshot doesn't
  * wait for a pull. Lock order: catalog, then holding.
  */
 final class LayerStore {
+  /** Owners that never have a layer mounted; every other one may. */
+  private static final List<String> NEVER_MOUNTING =
+      List.of("image:", "pull:", "import:", "layer:", "verify:", "repair:");
+
   private static final Logger log = LoggerFactory.getLogger(LayerStore.class);
 
   private final SnapshotLayout layout;
@@ -48,6 +62,35 @@ final class LayerStore {
   private final ReentrantLock holding = new ReentrantLock();
   private final Map<String, Set<ChainId>> holds = new HashMap<>();
   private final Map<ChainId, Integer> holders = new HashMap<>();
+  private final ConcurrentMap<ChainId, LayerHealth> health = new ConcurrentHashMap<>();
+
+  /** Folders without a usable record, by the chain that their name tells. */
+  private final Map<ChainId, Path> unreadable = new HashMap<>();
+
+  /** Guarded by {@code holding}. */
+  private final List<Retired> retired = new ArrayList<>();
+
+  private final AtomicLong verifications = new AtomicLong();
+
+  /** A damaged layer that was replaced. */
+  private static final class Retired {
+    final ChainId id;
+    final Path folder;
+
+    /** Who may have it mounted; null after a restart, until all have declared themselves. */
+    @Nullable Set<String> owners;
+
+    Retired(ChainId id, Path folder) {
+      this.id = id;
+      this.folder = folder;
+    }
+
+    void left(String owner) {
+      if (owners != null) {
+        owners.remove(owner);
+      }
+    }
+  }
 
   LayerStore(SnapshotLayout layout, Trash trash) {
     this.layout = layout;
@@ -62,27 +105,160 @@ final class LayerStore {
         Path _ = trash.takeAway(draft);
       }
     }
+    try (DirectoryStream<Path> folders = Files.newDirectoryStream(layout.retired())) {
+      for (Path folder : folders) {
+        chainOf(folder.getFileName().toString().split("-", 2)[0])
+            .ifPresentOrElse(
+                id -> retired.add(new Retired(id, folder)),
+                () -> {
+                  Path _ = trash.takeAway(folder);
+                });
+      }
+    }
     try (DirectoryStream<Path> folders =
         Files.newDirectoryStream(layout.layers(), f -> !f.equals(layout.staging()))) {
       for (Path folder : folders) {
-        try {
-          LayerRecord record =
-              Json.read(
-                  Files.readAllBytes(folder.resolve(SnapshotLayout.LAYER_RECORD)),
-                  LayerRecord.class,
-                  "layer record");
-          if (!layout.layer(record.chainId()).equals(folder)) {
-            throw new IllegalArgumentException("it is about " + record.chainId());
-          }
-          layers.put(record.chainId(), layer(record));
-        } catch (IOException | IllegalArgumentException e) {
-          log.error(
-              "layer {} has no usable record and is removed, pull its image again: {}",
-              folder,
-              e.toString());
-          Path _ = trash.takeAway(folder);
-        }
+        load(folder);
       }
+    }
+  }
+
+  private void load(Path folder) {
+    try {
+      LayerRecord record = record(folder);
+      layers.put(record.chainId(), layer(record));
+      loadHealth(record.chainId(), folder);
+    } catch (IOException | IllegalArgumentException e) {
+      Optional<ChainId> id = chainOf(String.valueOf(folder.getFileName()));
+      if (id.isPresent()) {
+        // Somebody may still have it mounted.
+        log.error("layer {} has no usable record, pull its image again: {}", folder, e.toString());
+        unreadable.put(id.get(), folder);
+      } else {
+        log.error("{} is no layer and is removed: {}", folder, e.toString());
+        Path _ = trash.takeAway(folder);
+      }
+    }
+  }
+
+  /** From its file; one that is damaged is made anew from the manifest. */
+  private LayerRecord record(Path folder) throws IOException {
+    Path file = folder.resolve(SnapshotLayout.LAYER_RECORD);
+    try {
+      return about(folder, Json.read(Files.readAllBytes(file), LayerRecord.class, "layer record"));
+    } catch (IOException | IllegalArgumentException e) {
+      if (!Files.exists(folder.resolve(SnapshotLayout.MANIFEST))) {
+        throw e;
+      }
+      LayerRecord record =
+          about(folder, LayerSurvey.record(folder.resolve(SnapshotLayout.MANIFEST)));
+      AtomicFile.write(file, json(record));
+      log.warn("record {} was damaged and is made anew: {}", file, e.toString());
+      return record;
+    }
+  }
+
+  private LayerRecord about(Path folder, LayerRecord record) {
+    if (!layout.layer(record.chainId()).equals(folder)) {
+      throw new IllegalArgumentException("it is about " + record.chainId());
+    }
+    return record;
+  }
+
+  private static byte[] json(Object record) throws IOException {
+    return Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsBytes(record);
+  }
+
+  private void loadHealth(ChainId id, Path folder) {
+    Path file = folder.resolve(SnapshotLayout.HEALTH);
+    Path manifest = folder.resolve(SnapshotLayout.MANIFEST);
+    try {
+      if (Files.exists(file)) {
+        health.put(id, Json.read(Files.readAllBytes(file), LayerHealth.class, "a layer's health"));
+      } else if (Files.exists(manifest)) {
+        long then = Files.getLastModifiedTime(manifest).toMillis();
+        health.put(id, new LayerHealth(then, true, 0, 0, 0, List.of()));
+      }
+    } catch (IOException | IllegalArgumentException e) {
+      log.warn("{} can't be read, the layer counts as never compared: {}", file, e.toString());
+    }
+  }
+
+  /**
+   * A sound layer's manifest bears the time of the last comparison; a damaged one's flaws are in a
+   * file. Not synced: what a crash takes of it is found again.
+   */
+  private static void keep(LayerHealth found, Path folder) throws IOException {
+    Path file = folder.resolve(SnapshotLayout.HEALTH);
+    if (!found.sound()) {
+      Files.write(file, json(found));
+    } else {
+      Files.deleteIfExists(file);
+      if (found.manifest()) {
+        Files.setLastModifiedTime(
+            folder.resolve(SnapshotLayout.MANIFEST), FileTime.fromMillis(found.checkedAt()));
+      }
+    }
+  }
+
+  private static Optional<ChainId> chainOf(String hex) {
+    try {
+      return Optional.of(new ChainId(new Digest(Digest.SHA256, hex)));
+    } catch (IllegalArgumentException e) {
+      return Optional.empty();
+    }
+  }
+
+  boolean isSound(ChainId id) {
+    LayerHealth known = health.get(id);
+    return layers.containsKey(id) && (known == null || known.sound());
+  }
+
+  Optional<LayerHealth> health(ChainId id) {
+    return Optional.ofNullable(health.get(id));
+  }
+
+  @SuppressWarnings("ReferenceEquality") // a layer that came into its place may say the same
+  LayerHealth verify(ChainId id, Pace pace) throws InterruptedException {
+    String owner = "verify:" + verifications.incrementAndGet();
+    boolean wanted = isHeld(id);
+    hold(owner, List.of(id));
+    try {
+      Layer checked = required(id, "verify layer " + id);
+      LayerHealth found =
+          OffCarrier.runDeep(
+              "verify " + id.digest().abbreviated(),
+              () -> {
+                LowPriority.ofThisThread();
+                return LayerCheck.run(layout.layer(id), pace, System.currentTimeMillis());
+              });
+      catalog.lock();
+      try {
+        if (layers.get(id) == checked) {
+          health.put(id, found);
+          keep(found, layout.layer(id));
+        }
+      } finally {
+        catalog.unlock();
+      }
+      return found;
+    } catch (IOException e) {
+      throw OverlaySnapshotter.failure("verify layer " + id, e);
+    } finally {
+      // Comparing is no reason to remove what nobody has held yet.
+      List<ChainId> freed = endHolds(owner);
+      if (wanted) {
+        remove(freed);
+      }
+    }
+  }
+
+  private boolean isHeld(ChainId id) {
+    holding.lock();
+    try {
+      return holders.containsKey(id);
+    } finally {
+      holding.unlock();
     }
   }
 
@@ -127,15 +303,36 @@ final class LayerStore {
     }
   }
 
+  Map<String, Set<ChainId>> holds() {
+    holding.lock();
+    try {
+      Map<String, Set<ChainId>> copy = new TreeMap<>();
+      holds.forEach((owner, held) -> copy.put(owner, Set.copyOf(held)));
+      return copy;
+    } finally {
+      holding.unlock();
+    }
+  }
+
   /** Ends an owner's holds and removes the layers that were held by nobody else. */
   void release(String owner) {
+    remove(endHolds(owner).reversed());
+  }
+
+  /**
+   * @return what nobody holds any more
+   */
+  private List<ChainId> endHolds(String owner) {
     List<ChainId> freed = new ArrayList<>();
+    List<Path> unmounted;
     holding.lock();
     try {
       Set<ChainId> held = holds.remove(owner);
       if (held == null) {
-        return;
+        return freed;
       }
+      retired.forEach(layer -> layer.left(owner));
+      unmounted = takeUnmounted();
       for (ChainId id : held) {
         if (holders.computeIfPresent(id, (i, n) -> n == 1 ? null : n - 1) == null) {
           freed.add(id);
@@ -144,10 +341,58 @@ final class LayerStore {
     } finally {
       holding.unlock();
     }
-    remove(freed.reversed());
+    unmounted.forEach(folder -> trash.delete(trash.takeAway(folder)));
+    return freed;
+  }
+
+  /** Of the damaged layers that were replaced, those that nobody can have mounted any more. */
+  private List<Path> takeUnmounted() {
+    List<Path> folders = new ArrayList<>();
+    retired.removeIf(layer -> {
+      boolean done = layer.owners != null && layer.owners.isEmpty();
+      if (done) {
+        folders.add(layer.folder);
+      }
+      return done;
+    });
+    return folders;
+  }
+
+  /** Who holds a layer and may have it mounted; with {@code holding} held. */
+  private Set<String> mounting(ChainId id) {
+    Set<String> owners = new HashSet<>();
+    holds.forEach((owner, held) -> {
+      if (held.contains(id) && NEVER_MOUNTING.stream().noneMatch(owner::startsWith)) {
+        owners.add(owner);
+      }
+    });
+    return owners;
   }
 
   void removeUnreferenced() {
+    List<Path> gone;
+    holding.lock();
+    try {
+      for (Retired layer : retired) {
+        if (layer.owners == null) {
+          layer.owners = mounting(layer.id);
+        }
+      }
+      gone = takeUnmounted();
+      unreadable
+          .entrySet()
+          .removeIf(layer -> {
+            boolean free =
+                mounting(layer.getKey()).isEmpty() && !layers.containsKey(layer.getKey());
+            if (free) {
+              gone.add(layer.getValue());
+            }
+            return free;
+          });
+    } finally {
+      holding.unlock();
+    }
+    gone.forEach(folder -> trash.delete(trash.takeAway(folder)));
     remove(layers.keySet());
   }
 
@@ -159,6 +404,7 @@ final class LayerStore {
       for (ChainId id : candidates) {
         Layer layer = forgetUnlessHeld(id);
         if (layer != null) {
+          health.remove(id);
           gone.add(trash.takeAway(layout.layer(id)));
         }
       }
@@ -208,6 +454,7 @@ final class LayerStore {
     private final @Nullable ChainId parent;
     private final Digest diffId;
     private final List<DeferredWork> deferred = new ArrayList<>();
+    private final LayerDigests digests = new LayerDigests();
     private boolean closed;
 
     Draft(Path folder, Path tree, ChainId id, @Nullable ChainId parent, Digest diffId) {
@@ -229,6 +476,16 @@ final class LayerStore {
     }
 
     @Override
+    public void noteContent(long inode, byte[] sha256) {
+      digests.put(inode, sha256);
+    }
+
+    @Override
+    public void forgetContent(long inode) {
+      digests.forget(inode);
+    }
+
+    @Override
     public void deferToCommit(DeferredWork work) {
       if (parent == null) {
         throw new IllegalStateException("layer " + id + " has no parent to wait for");
@@ -237,16 +494,16 @@ final class LayerStore {
     }
 
     @Override
-    public Layer commit(Usage filled) throws InterruptedException {
+    public Layer commit() throws InterruptedException {
       if (closed) {
         throw new IllegalStateException("the draft of layer " + id + " is closed");
       }
       Layer present = layers.get(id);
-      if (present != null) {
+      if (present != null && isSound(id)) {
         return present;
       }
       try {
-        return OffCarrier.run("commit " + id.digest().abbreviated(), () -> complete(filled));
+        return OffCarrier.runDeep("commit " + id.digest().abbreviated(), this::complete);
       } catch (IOException | ErrnoException e) {
         throw OverlaySnapshotter.failure("commit layer " + id + " in " + folder, e);
       }
@@ -255,46 +512,89 @@ final class LayerStore {
     /**
      * The record before the sync, the sync before the rename, the rename durable before it's told.
      */
-    private Layer complete(Usage filled) throws InterruptedException, IOException {
-      Usage usage = filled;
+    private Layer complete() throws InterruptedException, IOException {
       if (parent != null) {
-        usage = usage.plus(runDeferred(required(parent, "commit layer " + id)));
+        runDeferred(required(parent, "commit layer " + id));
       }
-      LayerRecord record =
-          new LayerRecord(LayerRecord.FORMAT, id, parent, diffId, usage.bytes(), usage.inodes());
-      Files.write(
-          folder.resolve(SnapshotLayout.LAYER_RECORD),
-          Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsBytes(record));
+      Path manifest = folder.resolve(SnapshotLayout.MANIFEST);
+      Usage usage =
+          LayerSurvey.write(tree, manifest, new LayerManifest.Head(id, parent, diffId), digests);
+      LayerRecord record = LayerSurvey.record(id, parent, diffId, usage, Files.size(manifest));
+      Files.write(folder.resolve(SnapshotLayout.LAYER_RECORD), json(record));
       AtomicFile.syncFileSystem(folder);
       return publish(record);
     }
 
     private Layer publish(LayerRecord record) throws IOException {
+      @Nullable Path replaced = null;
+      Layer layer = layer(record);
       catalog.lock();
       try {
         Layer first = layers.get(id);
-        if (first != null) {
+        if (first != null && isSound(id)) {
           return first;
         }
-        Files.move(folder, layout.layer(id), StandardCopyOption.ATOMIC_MOVE);
+        Path place = layout.layer(id);
+        if (Files.exists(place)) {
+          replaced = changePlaces(place);
+        } else {
+          Files.move(folder, place, StandardCopyOption.ATOMIC_MOVE);
+        }
         closed = true;
         try {
           AtomicFile.syncFolder(layout.layers());
         } catch (ErrnoException e) {
-          trash.delete(trash.takeAway(layout.layer(id)));
+          if (replaced == null) {
+            trash.delete(trash.takeAway(place));
+          }
           throw e;
         }
-        Layer layer = layer(record);
+        health.remove(id);
         layers.put(id, layer);
-        return layer;
       } finally {
         catalog.unlock();
       }
+      if (replaced != null) {
+        retire(replaced);
+      }
+      return layer;
     }
 
-    private Usage runDeferred(Layer below) throws InterruptedException, IOException {
+    /**
+     * First out of the folder of drafts, which the next start empties: a crash must not take the
+     * layer that somebody has mounted.
+     *
+     * @return where the damaged layer is now
+     */
+    private Path changePlaces(Path place) throws IOException {
+      Path aside = layout.newRetired(id);
+      Files.move(folder, aside, StandardCopyOption.ATOMIC_MOVE);
+      FileTree.exchange(aside, place);
+      AtomicFile.syncFolder(layout.retired());
+      return aside;
+    }
+
+    /** After the change of places: who mounts from now on gets the new one. */
+    private void retire(Path aside) {
+      holding.lock();
+      try {
+        Retired old = new Retired(id, aside);
+        Set<String> owners = mounting(id);
+        old.owners = owners;
+        unreadable.remove(id);
+        if (!owners.isEmpty()) {
+          retired.add(old);
+          return;
+        }
+      } finally {
+        holding.unlock();
+      }
+      trash.delete(trash.takeAway(aside));
+    }
+
+    private void runDeferred(Layer below) throws InterruptedException, IOException {
       if (deferred.isEmpty()) {
-        return Usage.NONE;
+        return;
       }
       List<ChainId> stack = new ArrayList<>();
       for (Layer at = below;
@@ -304,18 +604,16 @@ final class LayerStore {
       }
       Path view = SnapshotLayout.parentMount(folder);
       Files.createDirectory(view);
-      Usage added = Usage.NONE;
       try {
         Mounts.overlayReadOnly(
             view, OverlaySnapshotter.padded(trees(stack, "commit layer " + id), 2, layout), null);
         for (DeferredWork work : deferred) {
-          added = added.plus(work.run(view));
+          work.run(view);
         }
       } finally {
         Mounts.detach(view);
       }
       Files.delete(view);
-      return added;
     }
 
     @Override

@@ -18,13 +18,23 @@ final class OffCarrier {
     T run() throws InterruptedException, IOException;
   }
 
+  /** For walks that go down as far as paths do, 2048 folders; touched pages alone take memory. */
+  private static final long DEEP_STACK = 16 << 20;
+
   /** Runs the work to its end and passes an interruption on to it. */
   static <T> T run(String name, Work<T> work) throws InterruptedException, IOException {
-    if (!Thread.currentThread().isVirtual()) {
-      return work.run();
-    }
+    return Thread.currentThread().isVirtual() ? runElsewhere(name, 0, work) : work.run();
+  }
+
+  /** As {@link #run}, for recursion down a tree. */
+  static <T> T runDeep(String name, Work<T> work) throws InterruptedException, IOException {
+    return runElsewhere(name, DEEP_STACK, work);
+  }
+
+  private static <T> T runElsewhere(String name, long stack, Work<T> work)
+      throws InterruptedException, IOException {
     var task = new FutureTask<>(work::run);
-    Thread thread = Thread.ofPlatform().name(name).start(task);
+    Thread thread = Thread.ofPlatform().name(name).stackSize(stack).start(task);
     boolean interrupted = false;
     try {
       while (true) {

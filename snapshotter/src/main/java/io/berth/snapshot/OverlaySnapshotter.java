@@ -25,6 +25,7 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -72,7 +73,8 @@ public final class OverlaySnapshotter implements Snapshotter {
     this.trash = new Trash(layout, debts);
     this.layers = new LayerStore(layout, trash);
     try {
-      for (Path folder : List.of(layout.staging(), layout.snapshots(), layout.trash())) {
+      for (Path folder :
+          List.of(layout.staging(), layout.retired(), layout.snapshots(), layout.trash())) {
         Files.createDirectories(folder, PRIVATE);
       }
       for (int i = 0; i < 2; i++) {
@@ -133,6 +135,21 @@ public final class OverlaySnapshotter implements Snapshotter {
   }
 
   @Override
+  public boolean isSound(ChainId id) {
+    return layers.isSound(id);
+  }
+
+  @Override
+  public Optional<LayerHealth> health(ChainId id) {
+    return layers.health(id);
+  }
+
+  @Override
+  public LayerHealth verify(ChainId id, Pace pace) throws InterruptedException {
+    return layers.verify(id, pace);
+  }
+
+  @Override
   public List<Layer> layers() {
     return layers.all();
   }
@@ -151,6 +168,11 @@ public final class OverlaySnapshotter implements Snapshotter {
   @Override
   public void release(String owner) {
     layers.release(owner);
+  }
+
+  @Override
+  public Map<String, Set<ChainId>> holds() {
+    return layers.holds();
   }
 
   @Override

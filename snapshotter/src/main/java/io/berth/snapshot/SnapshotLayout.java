@@ -9,8 +9,10 @@ import java.util.UUID;
  * about by rename.
  *
  * <pre>
- * layers/HEX/{fs,layer.json}          a committed layer: the rename to this name is the commit
- * layers/.staging/ID/{fs,layer.json}  a draft; ID/parent is where the layers below are mounted during its commit
+ * layers/HEX/{fs,layer.json,manifest} a committed layer: the rename to this name is the commit
+ * layers/HEX/health.json              how the tree differs from the manifest, if it was found to
+ * layers/.staging/ID/{fs,...}         a draft; ID/parent is where the layers below are mounted during its commit
+ * .retired/HEX-ID/{fs,...}            a damaged layer whose place a new one has taken, kept while it is mounted
  * snapshots/KEY/{snapshot.json,upper,work}
  * snapshots/KEY/volumes/NAME          folders that go with the snapshot
  * .trash/ID                           being deleted
@@ -22,6 +24,8 @@ import java.util.UUID;
  */
 record SnapshotLayout(Path root) {
   static final String LAYER_RECORD = "layer.json";
+  static final String MANIFEST = "manifest";
+  static final String HEALTH = "health.json";
   static final String SNAPSHOT_RECORD = "snapshot.json";
 
   Path layers() {
@@ -38,6 +42,14 @@ record SnapshotLayout(Path root) {
 
   Path staging() {
     return layers().resolve(".staging");
+  }
+
+  Path retired() {
+    return root.resolve(".retired");
+  }
+
+  Path newRetired(ChainId id) {
+    return retired().resolve(id.hex() + "-" + UUID.randomUUID());
   }
 
   Path newDraft() {

@@ -6,7 +6,9 @@ import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -22,9 +24,9 @@ import org.jspecify.annotations.Nullable;
  * for (each layer of the chain, in any order)
  *   if (snapshotter.layer(chainId).isEmpty())
  *     try (LayerDraft draft = snapshotter.draft(chainId, parent, diffId)) {
- *       Usage usage = ... fill draft.root() ...;
+ *       ... fill draft.root() ...;
  *       ... wait until the parent is committed ...;
- *       draft.commit(usage);                          // durable, then visible
+ *       draft.commit();                               // durable, then visible
  *     }
  * snapshotter.hold("image:sha256:…", chain);
  * snapshotter.release("pull:7");
@@ -56,6 +58,24 @@ public interface Snapshotter {
 
   Optional<Layer> layer(ChainId id);
 
+  /**
+   * Whether the layer is committed and not known to be damaged. A damaged one can still be mounted;
+   * a draft of it takes its place.
+   */
+  boolean isSound(ChainId id);
+
+  /** What the last {@link #verify} of a layer found, also of an earlier process. */
+  Optional<LayerHealth> health(ChainId id);
+
+  /**
+   * Compares a layer on disk with the manifest that was written when it was made. Reads all of it,
+   * at low priority; from a virtual thread without holding its carrier.
+   *
+   * @param pace for all layers that the caller verifies
+   * @throws SnapshotException LAYER_MISSING
+   */
+  LayerHealth verify(ChainId id, Pace pace) throws InterruptedException;
+
   /** Every committed layer, in no order. */
   List<Layer> layers();
 
@@ -79,6 +99,9 @@ public interface Snapshotter {
    * debts.
    */
   void release(String owner);
+
+  /** Every owner with the layers that it holds, at one moment. */
+  Map<String, Set<ChainId>> holds();
 
   /**
    * Removes all layers that no owner holds. To be called once after a start, when every owner has

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.berth.linux.Debt;
 import io.berth.linux.Debts;
 import io.berth.linux.Fd;
+import io.berth.linux.FileTree;
 import io.berth.linux.Mounts;
 import io.berth.linux.RootedTree;
 import io.berth.linux.Subprocess;
@@ -13,6 +14,7 @@ import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
 import io.berth.snapshot.SnapshotException.Reason;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -69,10 +71,40 @@ class OverlaySnapshotterTest extends SnapshotterContract {
     List<ChainId> good = commitFile(List.of(), "a", "1");
     List<ChainId> bad = commitFile(List.of(), "b", "2");
     Files.write(layout().layer(bad.getLast()).resolve("layer.json"), new byte[4096]);
+    Files.write(layout().layer(bad.getLast()).resolve("manifest"), new byte[4096]);
     restart();
     assertThat(snapshotter.layers()).extracting(Layer::chainId).containsExactlyElementsOf(good);
     assertThat(commitFile(List.of(), "b", "2")).isEqualTo(bad);
     assertThat(snapshotter.layers()).hasSize(2);
+  }
+
+  @Test
+  void damagedRecordIsMadeAnewFromTheManifest() throws Exception {
+    List<ChainId> chain = commitFile(commitFile(List.of(), "a", "1"), "b", "2");
+    Layer before = snapshotter.layer(chain.getLast()).orElseThrow();
+    Files.write(layout().layer(chain.getLast()).resolve("layer.json"), new byte[0]);
+    restart();
+    assertThat(snapshotter.layer(chain.getLast())).contains(before);
+    restart();
+    assertThat(snapshotter.layer(chain.getLast())).contains(before);
+  }
+
+  @Test
+  void layerWithoutARecordStaysAsLongAsItMayBeMounted() throws Exception {
+    List<ChainId> chain = commitFile(List.of(), "a", "1");
+    Snapshot _ = snapshotter.prepare("c1", chain);
+    Path layer = layout().layer(chain.getLast());
+    Files.write(layer.resolve("layer.json"), new byte[0]);
+    Files.write(layer.resolve("manifest"), new byte[0]);
+    restart();
+    snapshotter.removeUnreferenced();
+    assertThat(layer.resolve("fs/a")).hasContent("1");
+
+    // A new one takes its place, and it goes with its last container.
+    assertThat(commitFile(List.of(), "a", "1")).isEqualTo(chain);
+    assertThat(names(layout().retired())).hasSize(1);
+    snapshotter.remove("c1");
+    assertThat(names(layout().retired())).isEmpty();
   }
 
   @Test
@@ -157,7 +189,7 @@ class OverlaySnapshotterTest extends SnapshotterContract {
       assertThatThrownBy(
               () -> {
                 try (LayerDraft draft = snapshotter.draft(other, null, other.digest())) {
-                  Layer _ = draft.commit(Usage.NONE);
+                  Layer _ = draft.commit();
                 }
               })
           .satisfies(reason(Reason.NO_SPACE));
@@ -196,6 +228,57 @@ class OverlaySnapshotterTest extends SnapshotterContract {
           .containsExactlyInAnyOrderElementsOf(chain);
       for (Layer layer : snapshotter.layers()) {
         assertThat(layer.path().resolve("f")).hasBinaryContent(content);
+      }
+    }
+  }
+
+  /** At each instant power could be lost, what is on the disk is looked at by another berthd. */
+  @Test
+  void whereverAPowerLossComesEachLayerIsWholeOrAbsent() throws Exception {
+    try (FullableDisk disk = new FullableDisk(folder)) {
+      rootDir = disk.mountPoint().resolve("root");
+      restart();
+      var random = new java.util.Random(1);
+      List<ChainId> base = commitFile(List.of(), "base", "0");
+      snapshotter.hold("image:base", base);
+      int committed = 1;
+      for (int instant = 0; instant < 50; instant++) {
+        Digest diffId = Digest.sha256(("layer" + instant).getBytes(StandardCharsets.UTF_8));
+        int least = committed;
+        try (LayerDraft draft =
+            snapshotter.draft(base.getFirst().then(diffId), base.getFirst(), diffId)) {
+          for (int i = 0; i < 10; i++) {
+            byte[] content = new byte[random.nextInt(20_000)];
+            random.nextBytes(content);
+            Path file = draft.root().resolve("f" + i);
+            Files.write(file, content);
+            if (random.nextBoolean()) {
+              try (var fd = Fd.openRead(file)) {
+                FileTree.startWriteback(fd); // part of it is on disk before the rest
+              }
+            }
+          }
+          switch (instant % 3) {
+            case 0 -> disk.lookAfterPowerLoss(least);
+            case 1 ->
+                draft.deferToCommit(_ -> {
+                  try {
+                    disk.lookAfterPowerLoss(least);
+                  } catch (Exception e) {
+                    throw new AssertionError(e);
+                  }
+                });
+            default -> {}
+          }
+          if (instant % 3 != 0) {
+            Layer _ = draft.commit();
+            snapshotter.hold("image:" + instant, List.of(base.getFirst().then(diffId)));
+            committed++;
+          }
+        }
+        if (instant % 3 == 2) {
+          disk.lookAfterPowerLoss(committed);
+        }
       }
     }
   }
@@ -266,6 +349,24 @@ class OverlaySnapshotterTest extends SnapshotterContract {
             chunk = new byte[chunk.length / 2];
           }
         }
+      }
+    }
+
+    /** Opens a copy of what is in the backing file at this moment, and compares all layers. */
+    void lookAfterPowerLoss(int layers) throws Exception {
+      Path copy = image.resolveSibling("lost.img");
+      Path view = Files.createDirectories(image.resolveSibling("lost"));
+      run("cp", "--sparse=always", image.toString(), copy.toString());
+      run("mount", "-o", "loop,commit=1000", copy.toString(), view.toString());
+      try {
+        var other = new OverlaySnapshotter(view.resolve("root"), NO_DEBTS);
+        assertThat(other.layers()).hasSize(layers);
+        for (Layer layer : other.layers()) {
+          assertThat(other.verify(layer.chainId(), Pace.unlimited()).flaws()).isEmpty();
+        }
+      } finally {
+        run("umount", view.toString());
+        Files.delete(copy);
       }
     }
 
