@@ -93,7 +93,16 @@ public record Container(
     return update == null ? null : update.resources();
   }
 
-  Container withUpdate(Update newUpdate) {
+  /** Everything that changes in a container's life. */
+  private Container with(
+      ContainerState newState,
+      @Nullable User newUser,
+      long newStart,
+      @Nullable ProcessRef newInit,
+      @Nullable ProcessRef newMonitor,
+      @Nullable Exit newExit,
+      @Nullable Update newUpdate,
+      Map<String, String> newVolumes) {
     return new Container(
         id,
         sandboxId,
@@ -102,120 +111,41 @@ public record Container(
         imageId,
         imageRef,
         imageName,
-        state,
+        newState,
         bootId,
         cgroupsPath,
         cgroup,
         logPath,
         stopSignal,
-        user,
+        newUser,
         createdAt,
-        startedAt,
-        init,
-        monitor,
-        exit,
+        newStart,
+        newInit,
+        newMonitor,
+        newExit,
         newUpdate,
-        volumeImages);
+        newVolumes);
+  }
+
+  Container withUpdate(Update newUpdate) {
+    return with(state, user, startedAt, init, monitor, exit, newUpdate, volumeImages);
   }
 
   Container withState(ContainerState next) {
-    return new Container(
-        id,
-        sandboxId,
-        config,
-        handler,
-        imageId,
-        imageRef,
-        imageName,
-        next,
-        bootId,
-        cgroupsPath,
-        cgroup,
-        logPath,
-        stopSignal,
-        user,
-        createdAt,
-        startedAt,
-        init,
-        monitor,
-        exit,
-        update,
-        volumeImages);
+    return with(next, user, startedAt, init, monitor, exit, update, volumeImages);
   }
 
   Container resolved(User effective, Map<String, String> volumes) {
-    return new Container(
-        id,
-        sandboxId,
-        config,
-        handler,
-        imageId,
-        imageRef,
-        imageName,
-        state,
-        bootId,
-        cgroupsPath,
-        cgroup,
-        logPath,
-        stopSignal,
-        effective,
-        createdAt,
-        startedAt,
-        init,
-        monitor,
-        exit,
-        update,
-        volumes);
+    return with(state, effective, startedAt, init, monitor, exit, update, volumes);
   }
 
   Container created(ProcessRef newInit, @Nullable ProcessRef newMonitor) {
-    return new Container(
-        id,
-        sandboxId,
-        config,
-        handler,
-        imageId,
-        imageRef,
-        imageName,
-        ContainerState.CREATED,
-        bootId,
-        cgroupsPath,
-        cgroup,
-        logPath,
-        stopSignal,
-        user,
-        createdAt,
-        startedAt,
-        newInit,
-        newMonitor,
-        exit,
-        update,
-        volumeImages);
+    return with(
+        ContainerState.CREATED, user, startedAt, newInit, newMonitor, exit, update, volumeImages);
   }
 
   Container started(long at) {
-    return new Container(
-        id,
-        sandboxId,
-        config,
-        handler,
-        imageId,
-        imageRef,
-        imageName,
-        ContainerState.RUNNING,
-        bootId,
-        cgroupsPath,
-        cgroup,
-        logPath,
-        stopSignal,
-        user,
-        createdAt,
-        at,
-        init,
-        monitor,
-        exit,
-        update,
-        volumeImages);
+    return with(ContainerState.RUNNING, user, at, init, monitor, exit, update, volumeImages);
   }
 
   /**
@@ -225,28 +155,7 @@ public record Container(
     long began = startedAt == 0 ? how.finishedAt() : startedAt;
     Exit ordered =
         new Exit(how.code(), how.reason(), how.message(), Math.max(how.finishedAt(), began));
-    return new Container(
-        id,
-        sandboxId,
-        config,
-        handler,
-        imageId,
-        imageRef,
-        imageName,
-        ContainerState.EXITED,
-        bootId,
-        cgroupsPath,
-        cgroup,
-        logPath,
-        stopSignal,
-        user,
-        createdAt,
-        began,
-        init,
-        monitor,
-        ordered,
-        update,
-        volumeImages);
+    return with(ContainerState.EXITED, user, began, init, monitor, ordered, update, volumeImages);
   }
 
   ContainerName name() {
