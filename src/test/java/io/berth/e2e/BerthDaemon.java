@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
  * </pre>
  */
 final class BerthDaemon implements AutoCloseable {
-  private static final Duration START = Duration.ofSeconds(30);
+  private static final Duration START = Duration.ofMinutes(2);
   private static final Duration STOP = Duration.ofSeconds(30);
   private static final Duration SETTLE = Duration.ofSeconds(10);
   private static final Path DEBIAN_PLUGINS = Path.of("/usr/lib/cni");
