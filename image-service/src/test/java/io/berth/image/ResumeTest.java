@@ -194,6 +194,8 @@ class ResumeTest {
     }
     caller.interrupt();
     caller.join();
+    // The transfer ends after its caller; it would go on with a registry that broke off first.
+    house.awaitNothingLeft();
     release.countDown();
     registry.script = exchange -> false;
     assertThat(outcome.get()).isInstanceOf(InterruptedException.class);
