@@ -87,18 +87,22 @@ final class Watchdog implements AutoCloseable {
         }
       }
     }
-    if (now.elapsed().minus(attention.lastNote).compareTo(NOTE) > 0
-        && !Operation.isReading(now.method())) {
-      attention.lastNote = now.elapsed();
-      recorder.lasts(operation.now());
-    }
     Duration limit = limits.of(now.method());
     Optional<Stages.Running> late =
         stages.stream()
             .filter(stage -> stage.stage().elapsed().compareTo(limits.of(stage.stage().name())) > 0)
             .reduce((_, inner) -> inner);
-    boolean overdue = late.isPresent() || (stages.isEmpty() && now.elapsed().compareTo(limit) > 0);
-    if (overdue && now.elapsed().compareTo(attention.nextReport) >= 0) {
+    boolean overdue =
+        (late.isPresent() || (stages.isEmpty() && now.elapsed().compareTo(limit) > 0))
+            && now.elapsed().compareTo(attention.nextReport) >= 0;
+    boolean noteDue =
+        now.elapsed().minus(attention.lastNote).compareTo(NOTE) > 0
+            && !Operation.isReading(now.method());
+    if (overdue || noteDue) {
+      attention.lastNote = now.elapsed();
+      recorder.lasts(operation.now());
+    }
+    if (overdue) {
       attention.nextReport = now.elapsed().multipliedBy(2);
       log.warn("{}", report(now, late));
     }
