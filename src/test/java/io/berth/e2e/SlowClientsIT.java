@@ -3,7 +3,6 @@ package io.berth.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.berth.cri.v1.ContainerConfig;
-import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.e2e.StreamClients.Client;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -11,53 +10,23 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Clients that read too slowly, stop reading or go away, and what they cost the others. */
-@Tag("root")
 @Timeout(value = 10, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
-@ExtendWith({DaemonLogs.class, FixtureRegistry.class})
-class SlowClientsIT {
+class SlowClientsIT extends StreamingPod {
   private static final Duration SOON = Duration.ofMinutes(2);
   private static final String TALKER = "i=0; while :; do i=$((i+1)); echo line $i; done";
 
-  private final DockerRegistry registry;
-  private BerthDaemon daemon;
-  private Crictl crictl;
-  private StreamClients clients;
-  private PodSandboxConfig.Builder pod;
-  private String podId;
-
   SlowClientsIT(DockerRegistry registry) {
-    this.registry = registry;
-  }
-
-  @BeforeEach
-  @SuppressWarnings("MustBeClosedChecker") // closed after each test
-  void startPod() throws Exception {
-    daemon = BerthDaemon.with().registry(registry.address()).start();
-    clients = new StreamClients(daemon);
-    crictl = daemon.crictl();
-    crictl.run("pull", Requests.BUSYBOX);
-    pod = Requests.pod(daemon, "slow");
-    podId = crictl.runPod(pod);
-  }
-
-  @AfterEach
-  void end() throws Exception {
-    clients.close();
-    daemon.close();
+    super(registry, "slow");
   }
 
   private String start(String script) throws InterruptedException {
     ContainerConfig.Builder container =
-        Requests.container("talker", Requests.BUSYBOX, List.of("sh", "-c", script))
+        sh("talker", script)
             .setStdin(true)
             // Its log would fill the disk.
             .putAnnotations("berth.io/log-max-size", "1MiB");

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.berth.cri.v1.AttachRequest;
-import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ExecRequest;
 import io.berth.cri.v1.NamespaceMode;
 import io.berth.cri.v1.NamespaceOption;
@@ -27,52 +26,18 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Exec, attach and logs, as a client made of Kubernetes' own library sees them. */
-@Tag("root")
 @Timeout(value = 5, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
-@ExtendWith({DaemonLogs.class, FixtureRegistry.class})
-class StreamingIT {
+class StreamingIT extends StreamingPod {
   private static final Duration SOON = Duration.ofSeconds(60);
 
-  private final DockerRegistry registry;
-  private BerthDaemon daemon;
-  private Crictl crictl;
-  private PodSandboxConfig.Builder pod;
-  private String podId;
-  private StreamClients clients;
-
   StreamingIT(DockerRegistry registry) {
-    this.registry = registry;
-  }
-
-  @BeforeEach
-  @SuppressWarnings("MustBeClosedChecker") // closed after each test
-  void startPod() throws Exception {
-    daemon = BerthDaemon.with().registry(registry.address()).start();
-    clients = new StreamClients(daemon);
-    crictl = daemon.crictl();
-    crictl.run("pull", Requests.BUSYBOX);
-    pod = Requests.pod(daemon, "streams");
-    podId = crictl.runPod(pod);
-  }
-
-  @AfterEach
-  void end() throws Exception {
-    clients.close();
-    daemon.close();
-  }
-
-  private static ContainerConfig.Builder sh(String name, String script) {
-    return Requests.container(name, Requests.BUSYBOX, List.of("sh", "-c", script));
+    super(registry, "streams");
   }
 
   private String sleeper() throws InterruptedException {

@@ -2,10 +2,8 @@ package io.berth.e2e;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ExecSyncRequest;
 import io.berth.cri.v1.ExecSyncResponse;
-import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.ReopenContainerLogRequest;
 import io.berth.e2e.StreamClients.Client;
 import io.grpc.Status;
@@ -29,52 +27,18 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Execs, logs and streams in the numbers of a month: {@code ./dev soak}. */
-@Tag("root")
 @Timeout(value = 40, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
-@ExtendWith({DaemonLogs.class, FixtureRegistry.class})
-class StreamingSoak {
+class StreamingSoak extends StreamingPod {
   private static final Duration SOON = Duration.ofMinutes(2);
 
-  private final DockerRegistry registry;
-  private BerthDaemon daemon;
-  private Crictl crictl;
-  private StreamClients clients;
-  private PodSandboxConfig.Builder pod;
-  private String podId;
-
   StreamingSoak(DockerRegistry registry) {
-    this.registry = registry;
-  }
-
-  @BeforeEach
-  @SuppressWarnings("MustBeClosedChecker") // closed after each test
-  void startPod() throws Exception {
-    daemon = BerthDaemon.with().registry(registry.address()).start();
-    clients = new StreamClients(daemon);
-    crictl = daemon.crictl();
-    crictl.run("pull", Requests.BUSYBOX);
-    pod = Requests.pod(daemon, "soak");
-    podId = crictl.runPod(pod);
-  }
-
-  @AfterEach
-  void end() throws Exception {
-    clients.close();
-    daemon.close();
-  }
-
-  private static ContainerConfig.Builder sh(String name, String script) {
-    return Requests.container(name, Requests.BUSYBOX, List.of("sh", "-c", script));
+    super(registry, "soak");
   }
 
   private ExecSyncResponse exec(String container, long timeout, String script) {
