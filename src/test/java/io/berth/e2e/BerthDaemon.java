@@ -216,6 +216,7 @@ final class BerthDaemon implements AutoCloseable {
         preload_dir = "%s"
         trust_policy = "%s"
         namespace_policy_dir = "%s"
+        lookaside_config_dir = "%s"
         """
             .formatted(
                 socket(),
@@ -227,7 +228,8 @@ final class BerthDaemon implements AutoCloseable {
                 mirrors(),
                 folder.resolve("preload"),
                 trustPolicy(),
-                folder.resolve("policies")));
+                folder.resolve("policies"),
+                lookasides()));
     Files.createDirectory(folder.resolve("config.d"));
     for (int i = 0; i < options.config.size(); i++) {
       Files.writeString(folder.resolve("config.d/" + (10 + i) + ".toml"), options.config.get(i));
@@ -364,6 +366,11 @@ final class BerthDaemon implements AutoCloseable {
   /** Where the daemon looks for hosts.toml files. */
   Path mirrors() {
     return folder.resolve("certs.d");
+  }
+
+  /** Where it is told in which stores signatures lie; made by who needs it. */
+  Path lookasides() {
+    return folder.resolve("registries.d");
   }
 
   /** Who must have signed images; it doesn't exist at first. */

@@ -116,6 +116,7 @@ public record DaemonConfig(
       Path preloadDir,
       Path trustPolicy,
       Path namespacePolicyDir,
+      Path lookasideConfigDir,
       List<String> pinned) {}
 
   /// AUTO: what this machine uses, see [HostFacts].
@@ -296,6 +297,7 @@ public record DaemonConfig(
         table.path("preload_dir"),
         table.path("trust_policy"),
         table.path("namespace_policy_dir"),
+        table.path("lookaside_config_dir"),
         table.parsed("pinned", List.of(), () -> ImageStore.checkedNames(table.texts("pinned"))));
   }
 

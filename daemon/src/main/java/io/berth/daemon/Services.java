@@ -15,6 +15,7 @@ import io.berth.image.ImageStore;
 import io.berth.image.ImageTrust;
 import io.berth.image.LayerIngester;
 import io.berth.image.LayerUnpacker;
+import io.berth.image.LookasideStores;
 import io.berth.image.PartialBlobs;
 import io.berth.image.Proxies;
 import io.berth.image.PullBoard;
@@ -133,7 +134,11 @@ final class Services implements AutoCloseable {
             proxies(config.images()),
             config.images().transfers(),
             partials);
-    var trust = new ImageTrust(config.images().trustPolicy(), config.images().namespacePolicyDir());
+    var trust =
+        new ImageTrust(
+            config.images().trustPolicy(),
+            config.images().namespacePolicyDir(),
+            new LookasideStores(config.images().lookasideConfigDir(), registries));
     var puller =
         new ImagePuller(
             registries,
@@ -144,7 +149,7 @@ final class Services implements AutoCloseable {
             pulls,
             platform,
             config.runtimes().keySet());
-    var importer = new ImageImporter(root, images, snapshotter, layers, platform);
+    var importer = new ImageImporter(root, images, snapshotter, layers, trust, platform);
 
     var verifier = new StoreVerifier(images, snapshotter, registries, layers);
     ScrubMark mark = push(open, new ScrubMark(root, bootId(), clock));

@@ -49,6 +49,7 @@ public final class ImageImporter {
   private final ImageStore store;
   private final Snapshotter snapshotter;
   private final LayerIngester layers;
+  private final ImageTrust trust;
   private final Platform platform;
   private final AtomicLong numbers = new AtomicLong();
 
@@ -62,18 +63,27 @@ public final class ImageImporter {
       ImageStore store,
       Snapshotter snapshotter,
       LayerIngester layers,
+      ImageTrust trust,
       Platform platform) {
     this.rootDir = rootDir;
     this.store = store;
     this.snapshotter = snapshotter;
     this.layers = layers;
+    this.trust = trust;
     this.platform = platform;
     FileTree.delete(rootDir.resolve(SPOOL));
   }
 
   /** An image within an archive, before its layers are unpacked. */
   private record Found(
-      ImageParts parts, List<String> tags, List<String> digests, BlobSource blobs) {}
+      ImageParts parts,
+      List<String> tags,
+      List<String> digests,
+      List<ImageSignature> signatures,
+      BlobSource blobs) {}
+
+  /** A manifest of this platform, and the digests that lead to it, its own last. */
+  private record Chosen(ImageManifest manifest, List<Digest> digests) {}
 
   /**
    * An entry of the manifest.json that docker save writes.
@@ -122,7 +132,9 @@ public final class ImageImporter {
               found.stream()
                   .map(image ->
                       store.put(
-                          image.parts().record(image.tags(), image.digests(), Map.of(), List.of())))
+                          image
+                              .parts()
+                              .record(image.tags(), image.digests(), Map.of(), image.signatures())))
                   .toList());
     } catch (ImageException e) {
       throw e.within(name.isEmpty() ? "import archive" : "import " + name);
@@ -132,7 +144,7 @@ public final class ImageImporter {
   }
 
   /** An archive may be both; its index tells more, such as digests. */
-  private List<Found> find(ArchiveFiles files, String name) {
+  private List<Found> find(ArchiveFiles files, String name) throws InterruptedException {
     List<Found> found;
     if (files.has("oci-layout") && files.has("index.json")) {
       found = layout(files, name);
@@ -151,7 +163,7 @@ public final class ImageImporter {
   }
 
   /** image-spec, image-layout. */
-  private List<Found> layout(ArchiveFiles files, String name) {
+  private List<Found> layout(ArchiveFiles files, String name) throws InterruptedException {
     ImageIndex index = parse(files.read("index.json", MANIFEST_LIMIT), ImageIndex.class);
     // One image under several names is listed once for each.
     Map<Digest, List<String>> names = new HashMap<>();
@@ -170,17 +182,23 @@ public final class ImageImporter {
     }
     List<Found> found = new ArrayList<>();
     for (Descriptor image : images) {
-      ImageManifest manifest = choose(files, image);
+      Chosen chosen = choose(files, image);
+      ImageManifest manifest = chosen.manifest();
       byte[] config = blob(files, manifest.config(), ImageParts.CONFIG_LIMIT);
       List<ImageReference> references =
           names.getOrDefault(image.digest(), List.of()).stream()
               .map(ImageImporter::reference)
               .toList();
+      List<ImageSignature> signatures = new ArrayList<>();
+      for (ImageReference reference : references) {
+        signatures.addAll(trust.foundHere(reference, chosen.digests()));
+      }
       found.add(
           new Found(
               ImageParts.of(config, manifest.layers()),
               references.stream().filter(r -> r.tag() != null).map(String::valueOf).toList(),
               references.stream().map(r -> r.withDigest(image.digest()).toString()).toList(),
+              signatures.stream().distinct().toList(),
               new Blobs(files, Map.of())));
     }
     return found;
@@ -213,13 +231,15 @@ public final class ImageImporter {
     return name;
   }
 
-  private ImageManifest choose(ArchiveFiles files, Descriptor top) {
+  private Chosen choose(ArchiveFiles files, Descriptor top) {
     Descriptor current = top;
+    List<Digest> digests = new ArrayList<>();
     for (int depth = 0; depth < INDEX_DEPTH; depth++) {
       byte[] content = blob(files, current, MANIFEST_LIMIT);
+      digests.add(current.digest());
       switch (ManifestDocument.parse(content, current.mediaType())) {
         case ManifestDocument.Single(ImageManifest manifest) -> {
-          return manifest;
+          return new Chosen(manifest, digests);
         }
         case ManifestDocument.Choice choice -> current = choice.choose(platform);
       }
@@ -261,7 +281,9 @@ public final class ImageImporter {
           image.repoTags() == null || image.repoTags().isEmpty()
               ? List.of(reference(required(name)).toString())
               : image.repoTags().stream().map(tag -> reference(tag).toString()).toList();
-      found.add(new Found(ImageParts.of(config, blobs), tags, List.of(), new Blobs(files, paths)));
+      found.add(
+          new Found(
+              ImageParts.of(config, blobs), tags, List.of(), List.of(), new Blobs(files, paths)));
     }
     return found;
   }

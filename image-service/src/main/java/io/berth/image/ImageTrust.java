@@ -33,6 +33,7 @@ public final class ImageTrust {
 
   private final Path policyFile;
   private final Path namespaceDir;
+  private final LookasideStores lookasides;
   private final Map<Path, Known> known = new ConcurrentHashMap<>();
 
   /** A policy as read, and of which file. */
@@ -50,15 +51,24 @@ public final class ImageTrust {
     public boolean accepted() {
       return unmet.isEmpty();
     }
+
+    /** With one more sentence about why not. */
+    Verdict and(String sentence) {
+      List<String> more = new ArrayList<>(unmet);
+      more.add(sentence);
+      return new Verdict(image, policy, scope, requirements, List.copyOf(more));
+    }
   }
 
   /**
    * @param policyFile in the format of containers-policy.json(5); absent: everything is accepted
    * @param namespaceDir holds NAMESPACE.json for namespaces with a policy of their own
+   * @param lookasides where OpenPGP signatures are
    */
-  public ImageTrust(Path policyFile, Path namespaceDir) {
+  public ImageTrust(Path policyFile, Path namespaceDir, LookasideStores lookasides) {
     this.policyFile = policyFile;
     this.namespaceDir = namespaceDir;
+    this.lookasides = lookasides;
   }
 
   /**
@@ -68,7 +78,7 @@ public final class ImageTrust {
    */
   TrustPolicy.Rule rule(ImageReference name, String namespace) {
     TrustPolicy.Rule rule = policy(namespace).rule(name);
-    if (!rule.needsSignature()) {
+    if (rule.needed().isEmpty()) {
       require(judge(rule, name, List.of()));
     }
     return rule;
@@ -85,13 +95,40 @@ public final class ImageTrust {
       TrustPolicy.Rule rule, ImageReference name, Repository repository, List<Digest> manifests)
       throws InterruptedException {
     List<ImageSignature> found = new ArrayList<>();
-    if (rule.needsSignature()) {
-      for (Digest manifest : manifests.stream().distinct().toList()) {
+    Set<ImageSignature.Kind> needed = rule.needed();
+    for (Digest manifest : manifests.stream().distinct().toList()) {
+      if (needed.contains(ImageSignature.Kind.SIGSTORE)) {
         found.addAll(SignatureFinder.find(repository, manifest));
       }
+      if (needed.contains(ImageSignature.Kind.OPENPGP)) {
+        found.addAll(lookasides.find(name, manifest));
+      }
     }
-    require(judge(rule, name, found));
+    Verdict verdict = judge(rule, name, found);
+    if (!verdict.accepted() && needed.contains(ImageSignature.Kind.OPENPGP)) {
+      verdict = verdict.and("OpenPGP signatures were looked for in " + lookasides.of(name));
+    }
+    require(verdict);
+    found.removeIf(each -> each.signature().length > OpenPgpMessage.LIMIT); // not worth keeping
     return List.copyOf(found);
+  }
+
+  /**
+   * OpenPGP signatures of an image that came without a registry, from the stores on this machine;
+   * not verified, as the policy is asked when a container is to be made of it.
+   *
+   * @throws ImageException CONFIGURATION
+   */
+  List<ImageSignature> foundHere(ImageReference name, List<Digest> manifests)
+      throws InterruptedException {
+    List<ImageSignature> found = new ArrayList<>();
+    if (policy("").rule(name).needed().contains(ImageSignature.Kind.OPENPGP)) {
+      for (Digest manifest : manifests.stream().distinct().toList()) {
+        found.addAll(lookasides.findHere(name, manifest));
+      }
+    }
+    found.removeIf(each -> each.signature().length > OpenPgpMessage.LIMIT);
+    return found;
   }
 
   /**

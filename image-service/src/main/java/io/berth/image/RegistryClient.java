@@ -20,6 +20,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.ExecutorService;
@@ -136,6 +138,36 @@ public final class RegistryClient implements AutoCloseable {
     return credentialFiles
         .find(name, reference.repository())
         .orElseGet(() -> new CredentialFiles.Found(RegistryCredentials.NONE, "none"));
+  }
+
+  /**
+   * A small file that lies on some web server and may not exist: no registry, and nobody's
+   * credentials.
+   *
+   * @param limit bytes of it that are read, whatever its size
+   * @param source where its place was configured
+   * @throws ImageException REGISTRY_UNAVAILABLE
+   */
+  Optional<byte[]> document(URI uri, int limit, String source) throws InterruptedException {
+    var host = new RegistryHost(uri, false, Set.of(), Connection.PLAIN, Map.of(), source);
+    var caller = new Caller(RegistryCredentials.NONE, settings.patience(), settings.answer());
+    HttpRequest.Builder request = HttpRequest.newBuilder(uri).timeout(settings.answer());
+    try (Answer answer = send(request, host, null, caller)) {
+      if (answer.status() == 404) {
+        return Optional.empty();
+      }
+      if (answer.status() != 200) {
+        throw new ImageException(
+            Reason.REGISTRY_UNAVAILABLE,
+            uri + " can't be read: HTTP " + answer.status() + "; it is named in " + source);
+      }
+      try (InputStream body = answer.body()) {
+        return Optional.of(body.readNBytes(limit));
+      }
+    } catch (IOException e) {
+      throw new ImageException(
+          Reason.REGISTRY_UNAVAILABLE, uri + " can't be read: " + describe(e), e);
+    }
   }
 
   /**

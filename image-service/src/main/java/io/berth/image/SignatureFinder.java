@@ -52,7 +52,8 @@ final class SignatureFinder {
           Optional<byte[]> bytes = base64(signature);
           if (bytes.isPresent()) {
             found.add(
-                new ImageSignature(manifest, repository.blob(layer, PAYLOAD_LIMIT), bytes.get()));
+                ImageSignature.sigstore(
+                    manifest, repository.blob(layer, PAYLOAD_LIMIT), bytes.get()));
           }
         }
       }

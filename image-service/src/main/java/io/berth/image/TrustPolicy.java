@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -33,6 +34,8 @@ final class TrustPolicy {
 
   private static final Set<String> SIGSTORE_KEYS =
       Set.of("type", "keyPath", "keyPaths", "keyData", "keyDatas", "signedIdentity");
+  private static final Set<String> OPENPGP_KEYS =
+      Set.of("type", "keyType", "keyPath", "keyPaths", "keyData", "signedIdentity");
 
   private final String source;
   private final List<TrustRequirement> general;
@@ -52,8 +55,11 @@ final class TrustPolicy {
    * @param requirements all of which must be met
    */
   record Rule(String source, String scope, List<TrustRequirement> requirements) {
-    boolean needsSignature() {
-      return requirements.stream().anyMatch(TrustRequirement::needsSignature);
+    /** The kinds of signatures that have to be looked for. */
+    Set<ImageSignature.Kind> needed() {
+      Set<ImageSignature.Kind> kinds = EnumSet.noneOf(ImageSignature.Kind.class);
+      requirements.forEach(each -> each.needed().ifPresent(kinds::add));
+      return kinds;
     }
 
     @Override
@@ -98,7 +104,8 @@ final class TrustPolicy {
     return new Rule(source, "default", general);
   }
 
-  private static List<String> scopesOf(ImageReference name) {
+  /** Names of scopes that hold an image, narrowest first; "" is all docker images. */
+  static List<String> scopesOf(ImageReference name) {
     List<String> narrowestFirst = new ArrayList<>();
     narrowestFirst.add(name.toString());
     String around = name.name();
@@ -175,14 +182,50 @@ final class TrustPolicy {
           yield new TrustRequirement.SigstoreSigned(
               keys(where, tree), identity(where, tree.path("signedIdentity")));
         }
+        case "signedBy" -> {
+          requireKeys(where, tree, OPENPGP_KEYS);
+          yield new TrustRequirement.SignedBy(
+              openPgpKeys(where, tree), identity(where, tree.path("signedIdentity")));
+        }
         default ->
             throw mistake(
                 where
                     + " wants \""
                     + type
-                    + "\", which can't be checked: insecureAcceptAnything, reject and"
+                    + "\", which can't be checked: insecureAcceptAnything, reject, signedBy and"
                     + " sigstoreSigned can");
       };
+    }
+
+    private List<OpenPgpKeySource> openPgpKeys(String where, JsonNode tree) {
+      String kind = text(where, tree, "keyType");
+      if (!kind.equals("GPGKeys")) {
+        throw mistake(
+            where + " has the keyType \"" + kind + "\", which can't be checked: GPGKeys can");
+      }
+      List<OpenPgpKeySource> keys = new ArrayList<>();
+      for (String path : texts(where, tree, "keyPath", "keyPaths")) {
+        keys.add(new OpenPgpKeySource.InFile(Path.of(path)));
+      }
+      if (tree.has("keyData")) {
+        keys.add(new OpenPgpKeySource.Inline(decoded(where, text(where, tree, "keyData"))));
+      }
+      requireOneOf(where, tree, List.of("keyPath", "keyPaths", "keyData"), keys);
+      return List.copyOf(keys);
+    }
+
+    private byte[] decoded(String where, String data) {
+      try {
+        return Base64.getDecoder().decode(data);
+      } catch (IllegalArgumentException e) {
+        throw mistake(where + " has a keyData that is not base64");
+      }
+    }
+
+    private void requireOneOf(String where, JsonNode tree, List<String> names, List<?> keys) {
+      if (names.stream().filter(tree::has).count() != 1 || keys.isEmpty()) {
+        throw mistake(where + " must have one of " + String.join(", ", names));
+      }
     }
 
     private List<KeySource> keys(String where, JsonNode tree) {
@@ -191,18 +234,10 @@ final class TrustPolicy {
         keys.add(new KeySource.InFile(Path.of(path)));
       }
       for (String data : texts(where, tree, "keyData", "keyDatas")) {
-        try {
-          String pem = new String(Base64.getDecoder().decode(data), StandardCharsets.UTF_8);
-          keys.add(new KeySource.Inline(PublicKeys.parse(pem, "in " + file + ", " + where)));
-        } catch (IllegalArgumentException e) {
-          throw mistake(where + " has a keyData that is not base64");
-        }
+        String pem = new String(decoded(where, data), StandardCharsets.UTF_8);
+        keys.add(new KeySource.Inline(PublicKeys.parse(pem, "in " + file + ", " + where)));
       }
-      long given =
-          List.of("keyPath", "keyPaths", "keyData", "keyDatas").stream().filter(tree::has).count();
-      if (given != 1 || keys.isEmpty()) {
-        throw mistake(where + " must have one of keyPath, keyPaths, keyData and keyDatas");
-      }
+      requireOneOf(where, tree, List.of("keyPath", "keyPaths", "keyData", "keyDatas"), keys);
       return List.copyOf(keys);
     }
 

@@ -6,16 +6,19 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.PublicKey;
-import java.util.ArrayList;
+import java.time.Instant;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
 
 /** One requirement of a rule of the trust policy. */
 sealed interface TrustRequirement {
 
-  /** Whether it can only be met by a signature, which then has to be looked for. */
-  default boolean needsSignature() {
-    return false;
+  /** The kind of signature without which it can't be met, and which then has to be looked for. */
+  default Optional<ImageSignature.Kind> needed() {
+    return Optional.empty();
   }
 
   /**
@@ -59,29 +62,18 @@ sealed interface TrustRequirement {
    */
   record SigstoreSigned(List<KeySource> keys, SignedIdentity identity) implements TrustRequirement {
     @Override
-    public boolean needsSignature() {
-      return true;
+    public Optional<ImageSignature.Kind> needed() {
+      return Optional.of(ImageSignature.Kind.SIGSTORE);
     }
 
     @Override
     public Optional<String> unmet(ImageReference asked, List<ImageSignature> signatures) {
-      if (signatures.isEmpty()) {
+      List<ImageSignature> own = of(ImageSignature.Kind.SIGSTORE, signatures);
+      if (own.isEmpty()) {
         return Optional.of("no sigstore signature was found beside it");
       }
       List<PublicKey> trusted = keys.stream().map(KeySource::read).toList();
-      List<String> objections = new ArrayList<>();
-      for (ImageSignature signature : signatures) {
-        Optional<String> objection = SigstorePayload.objection(signature, trusted, identity, asked);
-        if (objection.isEmpty()) {
-          return Optional.empty();
-        }
-        objections.add(objection.get());
-      }
-      return Optional.of(
-          "none of its "
-              + signatures.size()
-              + " signatures will do: "
-              + String.join("; ", objections.stream().distinct().toList()));
+      return noneWillDo(own, each -> SigstorePayload.objection(each, trusted, identity, asked));
     }
 
     @Override
@@ -91,6 +83,75 @@ sealed interface TrustRequirement {
           + " for "
           + identity;
     }
+  }
+
+  /** A signed OpenPGP message by any of some keys ("simple signing"). */
+  record SignedBy(List<OpenPgpKeySource> keys, SignedIdentity identity)
+      implements TrustRequirement {
+    @Override
+    public Optional<ImageSignature.Kind> needed() {
+      return Optional.of(ImageSignature.Kind.OPENPGP);
+    }
+
+    @Override
+    public Optional<String> unmet(ImageReference asked, List<ImageSignature> signatures) {
+      List<ImageSignature> own = of(ImageSignature.Kind.OPENPGP, signatures);
+      if (own.isEmpty()) {
+        return Optional.of("no OpenPGP signature of it was found");
+      }
+      OpenPgpKeys trusted = OpenPgpKeys.of(keys);
+      Instant now = Instant.now();
+      return noneWillDo(own, each -> objection(each, trusted, asked, now));
+    }
+
+    private Optional<String> objection(
+        ImageSignature signature, OpenPgpKeys trusted, ImageReference asked, Instant now) {
+      try {
+        return SignedClaim.objection(
+            OpenPgpMessage.verified(signature.signature(), trusted, now),
+            SignedClaim.OPENPGP,
+            signature.manifest(),
+            identity,
+            asked);
+      } catch (OpenPgpMessage.Unverified e) {
+        return Optional.of(e.why());
+      }
+    }
+
+    @Override
+    public String toString() {
+      return "signed (OpenPGP) by "
+          + String.join(" or ", keys.stream().map(OpenPgpKeySource::toString).toList())
+          + " for "
+          + identity;
+    }
+  }
+
+  private static List<ImageSignature> of(
+      ImageSignature.Kind kind, List<ImageSignature> signatures) {
+    return signatures.stream().filter(each -> each.kind() == kind).toList();
+  }
+
+  /**
+   * @param objection why a signature doesn't count, empty when it does
+   */
+  private static Optional<String> noneWillDo(
+      List<ImageSignature> signatures, Function<ImageSignature, Optional<String>> objection) {
+    Set<String> objections = new LinkedHashSet<>();
+    for (ImageSignature signature : signatures) {
+      Optional<String> why = objection.apply(signature);
+      if (why.isEmpty()) {
+        return Optional.empty();
+      }
+      objections.add(why.get());
+    }
+    return Optional.of(
+        signatures.size() == 1
+            ? "its signature won't do: " + String.join("; ", objections)
+            : "none of its "
+                + signatures.size()
+                + " signatures will do: "
+                + String.join("; ", objections));
   }
 
   /** Where a public key comes from. */

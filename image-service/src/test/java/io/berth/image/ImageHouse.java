@@ -79,12 +79,16 @@ final class ImageHouse implements AutoCloseable {
             Proxies.none(),
             transfers,
             new PartialBlobs(root.resolve("partial"), 64 << 10));
-    trust = new ImageTrust(root.resolve("policy.json"), root.resolve("policies"));
+    trust =
+        new ImageTrust(
+            root.resolve("policy.json"),
+            root.resolve("policies"),
+            new LookasideStores(root.resolve("registries.d"), registries));
     Platform platform = Platform.linux("amd64", "v1");
     puller =
         new ImagePuller(
             registries, store, snapshotter, layers, trust, board, platform, Set.of("runc"));
-    importer = new ImageImporter(root, store, snapshotter, layers, platform);
+    importer = new ImageImporter(root, store, snapshotter, layers, trust, platform);
   }
 
   Image pull(String name) throws InterruptedException {

@@ -373,7 +373,11 @@ class ImageTrustTest {
       value = {
         "{}|\"default\" is missing",
         "{\"default\": []}|no list of requirements",
-        "{\"default\": [{\"type\": \"signedBy\"}]}|\"signedBy\", which can't be checked",
+        "{\"default\": [{\"type\": \"signedBy\"}]}|lacks the text keyType",
+        "{\"default\": [{\"type\": \"signedBy\", \"keyType\": \"X509Certificates\"}]}|keyType"
+            + " \"X509Certificates\", which can't be checked",
+        "{\"default\": [{\"type\": \"signedBy\", \"keyType\": \"GPGKeys\"}]}|one of keyPath",
+        "{\"default\": [{\"type\": \"signedWith\"}]}|\"signedWith\", which can't be checked",
         "{\"default\": [{\"type\": \"sigstoreSigned\"}]}|one of keyPath",
         "{\"default\": [{\"type\": \"sigstoreSigned\", \"keyPath\": \"/k\", \"rekorPublicKeyPath\":"
             + " \"/r\"}]}|\"rekorPublicKeyPath\", which can't be checked",
