@@ -104,9 +104,10 @@ class OpenPgpTrustIT {
         .getImageRef();
   }
 
-  private static String create(BerthDaemon daemon, String podId, PodSandboxConfig pod, String image)
+  private static String create(
+      BerthDaemon daemon, String podId, PodSandboxConfig pod, String name, String image)
       throws Exception {
-    ContainerConfig container = Requests.container("c", image, Requests.SLEEP).build();
+    ContainerConfig container = Requests.container(name, image, Requests.SLEEP).build();
     return daemon
         .client()
         .runtime()
@@ -165,7 +166,7 @@ class OpenPgpTrustIT {
               .runtime()
               .runPodSandbox(RunPodSandboxRequest.newBuilder().setConfig(pod).build())
               .getPodSandboxId();
-      assertThat(create(daemon, podId, pod, id)).isNotEmpty();
+      assertThat(create(daemon, podId, pod, "first", id)).isNotEmpty();
       assertThat(new BerthCli(daemon).run("image", "trust", team))
           .contains("signed (OpenPGP) by " + folder.resolve("team.gpg"))
           .contains("signatures kept with the image: 1");
@@ -174,7 +175,7 @@ class OpenPgpTrustIT {
           folder.resolve("other.gpg"),
           folder.resolve("team.gpg"),
           java.nio.file.StandardCopyOption.REPLACE_EXISTING);
-      assertThatThrownBy(() -> create(daemon, podId, pod, id))
+      assertThatThrownBy(() -> create(daemon, podId, pod, "second", id))
           .hasMessageContaining("SignatureValidationFailed: image " + team)
           .hasMessageContaining("no key of the policy made it");
       daemon.removePods();

@@ -106,6 +106,7 @@ class DaemonConfigTest {
               Path.of("/var/lib/berth/preload"),
               Path.of("/etc/berth/policy.json"),
               Path.of("/etc/berth/policies"),
+              Path.of("/etc/berth/registries.d"),
               List.of()),
           new StreamingSettings(
               new InetSocketAddress(InetAddress.getLoopbackAddress(), 0),
