@@ -5,6 +5,7 @@ import io.berth.cri.v1.ContainerEventType;
 import io.berth.cri.v1.GetEventsRequest;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Iterator;
 import java.util.List;
@@ -20,7 +21,11 @@ final class EventFeed implements AutoCloseable {
   private final List<ContainerEventResponse> events = new CopyOnWriteArrayList<>();
 
   EventFeed(BerthDaemon daemon) {
-    client = new CriClient(daemon.socket());
+    this(daemon.socket());
+  }
+
+  EventFeed(Path socket) {
+    client = new CriClient(socket);
     Iterator<ContainerEventResponse> stream =
         client
             .runtime()

@@ -6,6 +6,7 @@ import io.berth.linux.Subprocess;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.List;
 
@@ -27,7 +28,7 @@ final class InstalledBerth {
   private InstalledBerth() {}
 
   /**
-   * Installs and starts it.
+   * Installs and starts it, again with another configuration if it is there.
    *
    * @param config of /etc/berth/config.toml
    * @param image archive that it imports
@@ -38,8 +39,13 @@ final class InstalledBerth {
     if (!"true".equals(System.getenv("BERTH_VM"))) {
       throw TestTools.missing("this changes the machine, and is for that of ./dev vm-test");
     }
-    Files.createSymbolicLink(HOME, BerthDaemon.distribution());
-    Files.copy(HOME.resolve(UNIT), Path.of("/etc/systemd/system", UNIT));
+    if (!Files.exists(HOME)) {
+      Files.createSymbolicLink(HOME, BerthDaemon.distribution());
+    }
+    Files.copy(
+        HOME.resolve(UNIT),
+        Path.of("/etc/systemd/system", UNIT),
+        StandardCopyOption.REPLACE_EXISTING);
     Files.createDirectories(Path.of("/etc/berth"));
     Files.writeString(Path.of("/etc/berth/config.toml"), config);
     Files.createDirectories(Path.of("/etc/cni/net.d"));
@@ -53,10 +59,10 @@ final class InstalledBerth {
           {"type": "portmap", "capabilities": {"portMappings": true}}]}
         """);
     Files.createDirectories(PRELOADED);
-    Files.copy(image, PRELOADED.resolve("image.tar"));
+    Files.copy(image, PRELOADED.resolve("image.tar"), StandardCopyOption.REPLACE_EXISTING);
     systemctl("daemon-reload");
     var berth = new InstalledBerth();
-    berth.systemd("start");
+    berth.systemd("restart"); // which is a start when it doesn't run
     try (var client = new CriClient(SOCKET)) {
       var asked =
           ImageStatusRequest.newBuilder().setImage(ImageSpec.newBuilder().setImage(name)).build();

@@ -3,13 +3,10 @@ package io.berth.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
-import io.berth.admin.v1.DebtsRequest;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ContainerState;
 import io.berth.cri.v1.ContainerStatsRequest;
 import io.berth.cri.v1.ContainerStatus;
-import io.berth.cri.v1.ContainerStatusRequest;
 import io.berth.cri.v1.HugepageLimit;
 import io.berth.cri.v1.IDMapping;
 import io.berth.cri.v1.LinuxContainerResources;
@@ -23,7 +20,6 @@ import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -46,16 +42,16 @@ import org.junit.jupiter.params.provider.ValueSource;
 @TestInstance(Lifecycle.PER_CLASS)
 class SystemdNodeIT {
   private static final Path CGROUPS = Path.of("/sys/fs/cgroup");
-  private static final String IMAGE = "berth.test/busybox:1";
   private static final int PIDS = 300;
 
   private final InstalledBerth berth;
+  private final InstalledPods pods;
   private final PodLife life;
-  private final List<String> pods = new ArrayList<>();
 
   SystemdNodeIT() throws IOException, InterruptedException {
     berth = install();
-    life = new PodLife(InstalledBerth.SOCKET, () -> InstalledBerth.PATIENCE.toMillis());
+    pods = new InstalledPods(berth);
+    life = pods.life();
   }
 
   private static InstalledBerth install() throws IOException, InterruptedException {
@@ -69,7 +65,7 @@ class SystemdNodeIT {
         """
             .formatted(PIDS),
         Path.of("busybox.tar"),
-        IMAGE);
+        InstalledPods.IMAGE);
   }
 
   @BeforeAll
@@ -79,90 +75,19 @@ class SystemdNodeIT {
   }
 
   @AfterEach
-  void nothingIsLeftOfThePods(TestInfo test) throws Exception {
-    try {
-      for (String pod : pods) {
-        life.stopPod(pod);
-        life.removePod(pod);
-      }
-      Await.until("no debts", InstalledBerth.PATIENCE, () -> debts().isEmpty());
-      Await.until("no units left", InstalledBerth.PATIENCE, () -> units().isEmpty());
-    } catch (AssertionError left) {
-      throw new AssertionError(
-          test.getDisplayName() + " leaves " + units() + debts() + berth.log(), left);
-    } finally {
-      pods.clear();
-    }
+  void nothingIsLeftOfThePods(TestInfo test) throws InterruptedException {
+    pods.removeAll(test);
   }
 
   @AfterAll
-  void end() throws InterruptedException {
-    life.close();
-    berth.systemd("stop");
-  }
-
-  private static List<String> units() throws InterruptedException {
-    return InstalledBerth.systemctl(
-            "list-units", "--all", "--plain", "--no-legend", "berth-*", "node-*.slice")
-        .lines()
-        .toList();
-  }
-
-  private static List<String> debts() {
-    try (var client = new CriClient(InstalledBerth.SOCKET)) {
-      return client.admin().debts(DebtsRequest.getDefaultInstance()).getDebtsList().stream()
-          .map(Object::toString)
-          .toList();
-    }
-  }
-
-  private static PodSandboxConfig.Builder pod(String name) {
-    return Requests.pod(InstalledBerth.LOGS.resolve(name), name, Requests.ORDINARY);
+  void end() {
+    pods.close();
   }
 
   private static PodSandboxConfig inSlice(String name, String path) {
-    PodSandboxConfig.Builder pod = pod(name);
+    PodSandboxConfig.Builder pod = InstalledPods.pod(name);
     pod.getLinuxBuilder().setCgroupParent(path);
     return pod.build();
-  }
-
-  private String run(PodSandboxConfig pod, String handler) throws InterruptedException {
-    String id = life.run(pod, handler);
-    pods.add(id);
-    return id;
-  }
-
-  private static ContainerConfig container(String name, LinuxContainerResources resources) {
-    return container(name, Requests.SLEEP, resources);
-  }
-
-  private static ContainerConfig container(
-      String name, List<String> command, LinuxContainerResources resources) {
-    ContainerConfig.Builder container = Requests.container(name, IMAGE, command);
-    container.getLinuxBuilder().setResources(resources);
-    return container.build();
-  }
-
-  private String started(String podId, PodSandboxConfig pod, ContainerConfig container)
-      throws InterruptedException {
-    String id = life.create(podId, pod, container);
-    life.start(id);
-    return id;
-  }
-
-  private static long pid(String container) throws IOException {
-    try (var client = new CriClient(InstalledBerth.SOCKET)) {
-      String info =
-          client
-              .runtime()
-              .containerStatus(
-                  ContainerStatusRequest.newBuilder()
-                      .setContainerId(container)
-                      .setVerbose(true)
-                      .build())
-              .getInfoOrThrow("info");
-      return JsonMapper.builder().build().readTree(info).get("pid").asLong();
-    }
   }
 
   private static String cgroupOf(long pid) throws IOException {
@@ -174,23 +99,17 @@ class SystemdNodeIT {
         Files.readString(Path.of("/run/berth/containers", container, "conmon.pid")).strip());
   }
 
-  private ContainerStatus ended(String id) throws InterruptedException {
-    Await.until(
-        "end of " + id,
-        InstalledBerth.PATIENCE,
-        () -> life.status(id).getState() == ContainerState.CONTAINER_EXITED);
-    return life.status(id);
-  }
-
   @ParameterizedTest
   @ValueSource(strings = {"runc", "debian-runc", "crun"})
   void aPodLivesInItsSliceAndLeavesNothing(String handler) throws Exception {
     PodSandboxConfig pod =
         inSlice("life-" + handler, "/node.slice/node-burstable.slice/node-burstable-pod1.slice");
-    String podId = run(pod, handler);
-    String id = started(podId, pod, container("c", LinuxContainerResources.getDefaultInstance()));
+    String podId = pods.run(pod, handler);
+    String id =
+        pods.started(
+            podId, pod, InstalledPods.container("c", LinuxContainerResources.getDefaultInstance()));
 
-    assertThat(cgroupOf(pid(id)))
+    assertThat(cgroupOf(InstalledPods.pid(id)))
         .isEqualTo(
             "/node.slice/node-burstable.slice/node-burstable-pod1.slice/berth-" + id + ".scope");
     assertThat(InstalledBerth.property("berth-" + id + ".scope", "Slice"))
@@ -201,23 +120,23 @@ class SystemdNodeIT {
     assertThat(life.exec(id, "cat", "/sys/fs/cgroup/pids.max")).isEqualTo(PIDS + "\n");
 
     life.stop(id, 30);
-    ContainerStatus status = ended(id);
+    ContainerStatus status = pods.ended(id);
     assertThat(status.getExitCode()).isZero();
     assertThat(status.getReason()).isEqualTo("Completed");
     life.remove(id);
-    assertThat(units()).noneMatch(unit -> unit.contains(id));
+    assertThat(InstalledPods.units()).noneMatch(unit -> unit.contains(id));
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"runc", "crun"})
   void resourcesAreWhatTheContainerSees(String handler) throws Exception {
-    PodSandboxConfig pod = pod("resources-" + handler).build();
-    String podId = run(pod, handler);
+    PodSandboxConfig pod = InstalledPods.pod("resources-" + handler).build();
+    String podId = pods.run(pod, handler);
     String id =
-        started(
+        pods.started(
             podId,
             pod,
-            container(
+            InstalledPods.container(
                 "c",
                 LinuxContainerResources.newBuilder()
                     .setCpuPeriod(50_000)
@@ -233,7 +152,7 @@ class SystemdNodeIT {
                     .putUnified("memory.high", Integer.toString(64 << 20))
                     .putUnified("memory.oom.group", "1")
                     .build()));
-    assertThat(cgroupOf(pid(id)))
+    assertThat(cgroupOf(InstalledPods.pid(id)))
         .isEqualTo("/berth.slice/berth-" + podId + ".slice/berth-" + id + ".scope");
     for (var file :
         Map.of(
@@ -267,13 +186,13 @@ class SystemdNodeIT {
 
   @Test
   void withoutASwapLimitNothingIsSwapped() throws Exception {
-    PodSandboxConfig pod = pod("no-swap").build();
-    String podId = run(pod, "runc");
+    PodSandboxConfig pod = InstalledPods.pod("no-swap").build();
+    String podId = pods.run(pod, "runc");
     String id =
-        started(
+        pods.started(
             podId,
             pod,
-            container(
+            InstalledPods.container(
                 "c", LinuxContainerResources.newBuilder().setMemoryLimitInBytes(64 << 20).build()));
     assertThat(life.exec(id, "cat", "/sys/fs/cgroup/memory.swap.max")).isEqualTo("0\n");
   }
@@ -281,17 +200,17 @@ class SystemdNodeIT {
   @ParameterizedTest
   @ValueSource(strings = {"tail /dev/zero", "tail /dev/zero; exit 3"})
   void whoeverOfAContainerIsKilledForMemoryItIsSaid(String script) throws Exception {
-    PodSandboxConfig pod = pod("oom").build();
-    String podId = run(pod, "runc");
+    PodSandboxConfig pod = InstalledPods.pod("oom").build();
+    String podId = pods.run(pod, "runc");
     String id =
-        started(
+        pods.started(
             podId,
             pod,
-            container(
+            InstalledPods.container(
                 "c",
                 List.of("sh", "-c", script),
                 LinuxContainerResources.newBuilder().setMemoryLimitInBytes(24 << 20).build()));
-    assertThat(ended(id).getReason()).isEqualTo("OOMKilled");
+    assertThat(pods.ended(id).getReason()).isEqualTo("OOMKilled");
   }
 
   @ParameterizedTest
@@ -302,11 +221,11 @@ class SystemdNodeIT {
     InstalledBerth.systemctl("set-property", "--runtime", slice, "MemoryMax=10M");
     try {
       PodSandboxConfig pod = inSlice("small-" + handler, "/node.slice/" + slice);
-      String podId = run(pod, handler);
+      String podId = pods.run(pod, handler);
       LinuxContainerResources small =
           LinuxContainerResources.newBuilder().setMemoryLimitInBytes(10 << 20).build();
       for (int i = 0; i < 5; i++) {
-        String id = started(podId, pod, container("c" + i, small));
+        String id = pods.started(podId, pod, InstalledPods.container("c" + i, small));
         assertThat(life.exec(id, "echo", "alive")).isEqualTo("alive\n");
         life.stop(id, 30);
         life.remove(id);
@@ -322,22 +241,22 @@ class SystemdNodeIT {
 
   @Test
   void containersOutliveTheServiceHoweverItEnds() throws Exception {
-    PodSandboxConfig pod = pod("outlives").build();
-    String podId = run(pod, "runc");
+    PodSandboxConfig pod = InstalledPods.pod("outlives").build();
+    String podId = pods.run(pod, "runc");
     LinuxContainerResources none = LinuxContainerResources.getDefaultInstance();
-    String lasting = started(podId, pod, container("lasting", none));
+    String lasting = pods.started(podId, pod, InstalledPods.container("lasting", none));
     String ending =
-        started(
+        pods.started(
             podId,
             pod,
-            container(
+            InstalledPods.container(
                 "ending", List.of("sh", "-c", "trap 'exit 42' TERM; sleep 3600 & wait"), none));
-    long process = pid(lasting);
+    long process = InstalledPods.pid(lasting);
     long first = berth.pid();
 
     berth.systemd("restart");
     assertThat(berth.pid()).isNotEqualTo(first);
-    assertThat(pid(lasting)).isEqualTo(process);
+    assertThat(InstalledPods.pid(lasting)).isEqualTo(process);
     assertThat(life.exec(lasting, "echo", "alive")).isEqualTo("alive\n");
 
     long second = berth.pid();
@@ -347,9 +266,9 @@ class SystemdNodeIT {
         InstalledBerth.PATIENCE,
         () -> berth.pid() != second && berth.pid() != 0);
     berth.awaitServing();
-    assertThat(pid(lasting)).isEqualTo(process);
+    assertThat(InstalledPods.pid(lasting)).isEqualTo(process);
 
-    long end = pid(ending);
+    long end = InstalledPods.pid(ending);
     berth.systemd("stop");
     assertThat(ProcessHandle.of(process)).isPresent();
     var _ = Commands.run(List.of("/bin/sh", "-c", "kill -TERM " + end));
@@ -363,9 +282,9 @@ class SystemdNodeIT {
   @ParameterizedTest
   @ValueSource(strings = {"runc", "crun"})
   void profilesOfAppArmorConfineAsAsked(String handler) throws Exception {
-    PodSandboxConfig pod = pod("apparmor-" + handler).build();
-    String podId = run(pod, handler);
-    String usual = started(podId, pod, confined("usual", null));
+    PodSandboxConfig pod = InstalledPods.pod("apparmor-" + handler).build();
+    String podId = pods.run(pod, handler);
+    String usual = pods.started(podId, pod, confined("usual", null));
     assertThat(profile(usual)).isEqualTo("berth-default (enforce)");
     assertThat(life.exec(usual, "cat", "/proc/self/attr/current"))
         .as("an exec's")
@@ -373,9 +292,9 @@ class SystemdNodeIT {
     // Of what the profile forbids, something that nothing else does.
     assertThat(life.exec(usual, "sh", "-c", "cat /proc/kcore 2>&1 | head -c 60; true"))
         .contains("Permission denied");
-    assertThat(profile(started(podId, pod, confined("default", ProfileType.RuntimeDefault))))
+    assertThat(profile(pods.started(podId, pod, confined("default", ProfileType.RuntimeDefault))))
         .isEqualTo("berth-default (enforce)");
-    assertThat(profile(started(podId, pod, confined("unconfined", ProfileType.Unconfined))))
+    assertThat(profile(pods.started(podId, pod, confined("unconfined", ProfileType.Unconfined))))
         .isEqualTo("unconfined");
 
     Path text =
@@ -393,7 +312,7 @@ class SystemdNodeIT {
         .getSecurityContextBuilder()
         .getApparmorBuilder()
         .setLocalhostRef("berth-e2e-mine");
-    String own = started(podId, pod, mine.build());
+    String own = pods.started(podId, pod, mine.build());
     assertThat(profile(own)).isEqualTo("berth-e2e-mine (enforce)");
     assertThat(life.exec(own, "sh", "-c", "(: > /etc/forbidden) 2>&1; : > /etc/allowed && echo ok"))
         .contains("Permission denied", "ok");
@@ -408,7 +327,8 @@ class SystemdNodeIT {
   }
 
   private static ContainerConfig confined(String name, @Nullable ProfileType kind) {
-    ContainerConfig.Builder container = Requests.container(name, IMAGE, Requests.SLEEP);
+    ContainerConfig.Builder container =
+        Requests.container(name, InstalledPods.IMAGE, Requests.SLEEP);
     if (kind != null) {
       container
           .getLinuxBuilder()
@@ -421,7 +341,8 @@ class SystemdNodeIT {
 
   /** As the machine sees it. */
   private static String profile(String container) throws IOException {
-    return Files.readString(Path.of("/proc/" + pid(container) + "/attr/current")).strip();
+    return Files.readString(Path.of("/proc/" + InstalledPods.pid(container) + "/attr/current"))
+        .strip();
   }
 
   @Test
@@ -435,25 +356,28 @@ class SystemdNodeIT {
                 UserNamespace.newBuilder().setMode(NamespaceMode.POD).addUids(ids).addGids(ids))
             .build();
     PodSandboxConfig pod = Requests.pod(InstalledBerth.LOGS.resolve("users"), "users", own).build();
-    String podId = run(pod, "runc");
-    String id = started(podId, pod, Requests.container("c", IMAGE, Requests.SLEEP, own).build());
+    String podId = pods.run(pod, "runc");
+    String id =
+        pods.started(
+            podId, pod, Requests.container("c", InstalledPods.IMAGE, Requests.SLEEP, own).build());
     assertThat(life.exec(id, "cat", "/proc/self/uid_map").strip().split(" +"))
         .containsExactly("0", Integer.toString(root), "65536");
     assertThat(life.exec(id, "sh", "-c", "id -u && touch /new && stat -c %u /bin /new"))
         .isEqualTo("0\n0\n0\n");
-    assertThat(Files.getAttribute(Path.of("/proc/" + pid(id)), "unix:uid")).isEqualTo(root);
-    assertThat(cgroupOf(pid(id))).endsWith("/berth-" + id + ".scope");
+    assertThat(Files.getAttribute(Path.of("/proc/" + InstalledPods.pid(id)), "unix:uid"))
+        .isEqualTo(root);
+    assertThat(cgroupOf(InstalledPods.pid(id))).endsWith("/berth-" + id + ".scope");
   }
 
   @Test
   void pressureOfAContainerIsTold() throws Exception {
-    PodSandboxConfig pod = pod("pressure").build();
-    String podId = run(pod, "runc");
+    PodSandboxConfig pod = InstalledPods.pod("pressure").build();
+    String podId = pods.run(pod, "runc");
     String id =
-        started(
+        pods.started(
             podId,
             pod,
-            container(
+            InstalledPods.container(
                 "c",
                 List.of("sh", "-c", "while :; do :; done"),
                 // A tenth of a processor, which it waits for most of the time.
@@ -482,7 +406,7 @@ class SystemdNodeIT {
 
   @Test
   void aParentInTheFormOfTheOtherDriverIsRefused() {
-    assertThatThrownBy(() -> run(inSlice("wrong", "/kubepods/burstable/pod1"), "runc"))
+    assertThatThrownBy(() -> pods.run(inSlice("wrong", "/kubepods/burstable/pod1"), "runc"))
         .isInstanceOfSatisfying(
             StatusRuntimeException.class,
             e -> {
