@@ -3,9 +3,7 @@ package io.berth.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.berth.cri.v1.ContainerConfig;
-import io.berth.cri.v1.ContainerStatusRequest;
 import io.berth.cri.v1.LinuxContainerSecurityContext;
 import io.berth.cri.v1.Mount;
 import io.berth.cri.v1.PodSandboxConfig;
@@ -13,7 +11,6 @@ import io.berth.cri.v1.SELinuxOption;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -22,51 +19,48 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInfo;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.TestInstance.Lifecycle;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * A node with SELinux and Debian's policy, which knows containers. It is permissive, as nothing of
- * that machine's system is labelled: labels are real and checked by the kernel, but nothing is
- * refused for them.
+ * A node with SELinux and Debian's policy, with types and rules for containers, which are enforced.
+ * The machine's own system isn't labelled, and may do what it wants.
  */
 @Tag("vm")
 @Tag("selinux")
 @TestInstance(Lifecycle.PER_CLASS)
 class SelinuxNodeIT {
-  private static final String IMAGE = "berth.test/busybox:1";
   private static final Pattern CONFINED =
       Pattern.compile("system_u:system_r:container_t:(s0:c[0-9]+,c[0-9]+)");
 
+  private static final String SECRET = "/volume/secret";
+
   private final InstalledBerth berth;
+  private final InstalledPods pods;
   private final PodLife life;
-  private final List<String> pods = new ArrayList<>();
 
   SelinuxNodeIT() throws IOException, InterruptedException {
-    berth = InstalledBerth.start("", Path.of("busybox.tar"), IMAGE);
-    life = new PodLife(InstalledBerth.SOCKET, () -> InstalledBerth.PATIENCE.toMillis());
+    berth = InstalledBerth.start("", Path.of("busybox.tar"), InstalledPods.IMAGE);
+    pods = new InstalledPods(berth);
+    life = pods.life();
   }
 
   @BeforeAll
   void thisIsTheMachineMeant() {
-    assertThat(Path.of("/sys/fs/selinux/enforce")).exists();
+    assertThat(Path.of("/sys/fs/selinux/enforce")).hasContent("1");
   }
 
   @AfterEach
-  void removePods() throws Exception {
-    for (String pod : pods) {
-      life.stopPod(pod);
-      life.removePod(pod);
-    }
-    pods.clear();
+  void nothingIsLeftOfThePods(TestInfo test) throws InterruptedException {
+    pods.removeAll(test);
   }
 
   @AfterAll
-  void end() throws InterruptedException {
-    life.close();
-    berth.systemd("stop");
+  void end() {
+    pods.close();
   }
 
   @ParameterizedTest
@@ -74,10 +68,10 @@ class SelinuxNodeIT {
   void containersOfAPodShareTwoCategoriesThatNoOtherPodHas(String handler) throws Exception {
     PodSandboxConfig pod = pod("one-" + handler);
     PodSandboxConfig otherPod = pod("other-" + handler);
-    String podId = run(pod, handler);
-    String first = started(podId, pod, sleeper("first"));
-    String second = started(podId, pod, sleeper("second"));
-    String other = started(run(otherPod, handler), otherPod, sleeper("other"));
+    String podId = pods.run(pod, handler);
+    String first = pods.started(podId, pod, sleeper("first"));
+    String second = pods.started(podId, pod, sleeper("second"));
+    String other = pods.started(pods.run(otherPod, handler), otherPod, sleeper("other"));
 
     String level = level(first);
     assertThat(level(second)).isEqualTo(level);
@@ -90,24 +84,25 @@ class SelinuxNodeIT {
         .hasSize(2)
         .allMatch(mount -> mount.contains("context=\"" + files + "\""));
     for (String file : List.of("/etc/hosts", "/etc/resolv.conf", "/dev/shm")) {
-      assertThat(label(Path.of("/proc/" + pid(first) + "/root" + file)))
+      assertThat(label(Path.of("/proc/" + InstalledPods.pid(first) + "/root" + file)))
           .as(file)
           .isEqualTo("system_u:object_r:container_file_t:s0");
     }
 
     berth.systemd("restart");
-    assertThat(level(started(podId, pod, sleeper("third")))).isEqualTo(level);
+    assertThat(level(pods.started(podId, pod, sleeper("third")))).isEqualTo(level);
   }
 
   @Test
   void whatIsAskedForByNameIsTakenIfThePolicyKnowsIt() throws Exception {
-    PodSandboxConfig pod = pod("named");
-    String podId = run(pod, "runc");
+    PodSandboxConfig pod = InstalledPods.pod("named").build();
+    String podId = pods.run(pod, "runc");
     String named =
-        started(podId, pod, labelled("named", SELinuxOption.newBuilder().setType("spc_t")));
+        pods.started(podId, pod, labelled("named", SELinuxOption.newBuilder().setType("spc_t")));
     assertThat(process(named)).startsWith("system_u:system_r:spc_t:s0:c");
     String level =
-        started(podId, pod, labelled("level", SELinuxOption.newBuilder().setLevel("s0:c5,c6")));
+        pods.started(
+            podId, pod, labelled("level", SELinuxOption.newBuilder().setLevel("s0:c5,c6")));
     assertThat(process(level)).isEqualTo("system_u:system_r:container_t:s0:c5,c6");
 
     assertThatThrownBy(() ->
@@ -125,11 +120,11 @@ class SelinuxNodeIT {
 
   @Test
   void privilegedContainersAreNotConfined() throws Exception {
-    PodSandboxConfig.Builder pod = pod("privileged").toBuilder();
+    PodSandboxConfig.Builder pod = InstalledPods.pod("privileged");
     pod.getLinuxBuilder().getSecurityContextBuilder().setPrivileged(true);
     ContainerConfig.Builder container = sleeper("main").toBuilder();
     security(container).setPrivileged(true);
-    String id = started(run(pod.build(), "runc"), pod.build(), container.build());
+    String id = pods.started(pods.run(pod.build(), "runc"), pod.build(), container.build());
     assertThat(process(id)).doesNotContain("container_t");
   }
 
@@ -139,13 +134,13 @@ class SelinuxNodeIT {
     Path file = Files.writeString(volume.resolve("file"), "x");
     Path kept = Files.createTempDirectory("berth-e2e-");
     String before = label(kept);
-    PodSandboxConfig pod = pod("volumes");
-    String podId = run(pod, "runc");
+    PodSandboxConfig pod = InstalledPods.pod("volumes").build();
+    String podId = pods.run(pod, "runc");
     ContainerConfig.Builder container =
         sleeper("main").toBuilder()
             .addMounts(mount(volume, "/volume").setSelinuxRelabel(true))
             .addMounts(mount(kept, "/kept"));
-    started(podId, pod, container.build());
+    pods.started(podId, pod, container.build());
     assertThat(label(file)).isEqualTo("system_u:object_r:container_file_t:s0");
     assertThat(label(volume)).isEqualTo(label(file));
     assertThat(label(kept)).isEqualTo(before);
@@ -158,21 +153,84 @@ class SelinuxNodeIT {
   }
 
   @Test
+  void whatIsNotLabelledForContainersIsKeptFromThem() throws Exception {
+    Path volume = Files.createTempDirectory("berth-e2e-");
+    Files.writeString(volume.resolve("secret"), "of the machine");
+    PodSandboxConfig.Builder pod = InstalledPods.pod("kept-away");
+    pod.getLinuxBuilder().getSecurityContextBuilder().setPrivileged(true);
+    String podId = pods.run(pod.build(), "runc");
+    String confined =
+        pods.started(
+            podId, pod.build(), sleeper("confined").toBuilder().addMounts(at(volume)).build());
+    ContainerConfig.Builder privileged = sleeper("privileged").toBuilder().addMounts(at(volume));
+    security(privileged).setPrivileged(true);
+
+    assertThat(life.exec(confined, "id", "-u")).as("root, by the files' modes").isEqualTo("0\n");
+    assertThat(attempt(confined, "cat " + SECRET)).contains("Permission denied");
+    assertThat(attempt(confined, "touch /volume/new")).contains("Permission denied");
+    assertThat(life.exec(pods.started(podId, pod.build(), privileged.build()), "cat", SECRET))
+        .isEqualTo("of the machine");
+
+    ContainerConfig.Builder relabelled =
+        sleeper("relabelled").toBuilder().addMounts(at(volume).setSelinuxRelabel(true));
+    String id = pods.started(podId, pod.build(), relabelled.build());
+    assertThat(life.exec(id, "cat", SECRET)).isEqualTo("of the machine");
+    assertThat(attempt(id, "touch /volume/new; ls /volume")).contains("new");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"runc", "crun"})
+  void categoriesKeepPodsFromEachOthersVolumes(String handler) throws Exception {
+    Path volume = Files.createTempDirectory("berth-e2e-");
+    PodSandboxConfig pod = InstalledPods.pod("owner-" + handler).build();
+    PodSandboxConfig otherPod = InstalledPods.pod("stranger-" + handler).build();
+    String podId = pods.run(pod, handler);
+    String owner = started(podId, pod, "owner", volume);
+    // As a volume that is mounted with its pod's own label.
+    Commands.run(
+        List.of(
+            "/usr/bin/chcon",
+            "system_u:object_r:container_file_t:" + level(owner),
+            volume.toString()));
+    assertThat(attempt(owner, "echo mine > /volume/secret; cat /volume/secret"))
+        .isEqualTo("mine\n");
+    assertThat(label(volume.resolve("secret")))
+        .isEqualTo("system_u:object_r:container_file_t:" + level(owner));
+
+    String stranger = started(pods.run(otherPod, handler), otherPod, "stranger", volume);
+    assertThat(attempt(stranger, "ls /volume")).contains("Permission denied");
+    assertThat(attempt(stranger, "cat " + SECRET)).contains("Permission denied");
+    assertThat(attempt(stranger, "touch /volume/new")).contains("Permission denied");
+    String friend = started(podId, pod, "friend", volume);
+    assertThat(attempt(friend, "cat " + SECRET)).as("of one pod").isEqualTo("mine\n");
+  }
+
+  private String started(String podId, PodSandboxConfig pod, String name, Path volume)
+      throws InterruptedException {
+    return pods.started(podId, pod, sleeper(name).toBuilder().addMounts(at(volume)).build());
+  }
+
+  private static Mount.Builder at(Path volume) {
+    return mount(volume, "/volume");
+  }
+
+  /** What a shell in it says, also of failures. */
+  private String attempt(String container, String script) throws InterruptedException {
+    return life.exec(container, "sh", "-c", "{ " + script + "; } 2>&1; true");
+  }
+
+  @Test
   void doctorNamesThePolicy() throws Exception {
     assertThat(InstalledBerth.berth("doctor"))
-        .contains("permissive, containers are labelled by policy default");
+        .contains("enforcing, containers are labelled by policy default");
   }
 
   private static Mount.Builder mount(Path source, String target) {
     return Mount.newBuilder().setHostPath(source.toString()).setContainerPath(target);
   }
 
-  private static PodSandboxConfig pod(String name) {
-    return Requests.pod(InstalledBerth.LOGS.resolve(name), name, Requests.ORDINARY).build();
-  }
-
   private static ContainerConfig sleeper(String name) {
-    return Requests.container(name, IMAGE, Requests.SLEEP).build();
+    return Requests.container(name, InstalledPods.IMAGE, Requests.SLEEP).build();
   }
 
   private static ContainerConfig labelled(String name, SELinuxOption.Builder label) {
@@ -185,37 +243,9 @@ class SelinuxNodeIT {
     return container.getLinuxBuilder().getSecurityContextBuilder();
   }
 
-  private String run(PodSandboxConfig pod, String handler) throws InterruptedException {
-    String id = life.run(pod, handler);
-    pods.add(id);
-    return id;
-  }
-
-  private String started(String podId, PodSandboxConfig pod, ContainerConfig container)
-      throws InterruptedException {
-    String id = life.create(podId, pod, container);
-    life.start(id);
-    return id;
-  }
-
-  private static long pid(String container) throws IOException {
-    try (var client = new CriClient(InstalledBerth.SOCKET)) {
-      String info =
-          client
-              .runtime()
-              .containerStatus(
-                  ContainerStatusRequest.newBuilder()
-                      .setContainerId(container)
-                      .setVerbose(true)
-                      .build())
-              .getInfoOrThrow("info");
-      return JsonMapper.builder().build().readTree(info).get("pid").asLong();
-    }
-  }
-
   /** The label of the container's first process, as the machine sees it. */
   private static String process(String container) throws IOException {
-    return Files.readString(Path.of("/proc/" + pid(container) + "/attr/current"))
+    return Files.readString(Path.of("/proc/" + InstalledPods.pid(container) + "/attr/current"))
         .replace("\0", "")
         .strip();
   }

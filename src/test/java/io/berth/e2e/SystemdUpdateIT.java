@@ -156,7 +156,7 @@ class SystemdUpdateIT {
     String id = pods.started(podId, pod, InstalledPods.container("main", first().build()));
     Map<String, String> before = limits(id);
 
-    Status refused = refused(id, second().putUnified("memory.low", "not a number"));
+    Status refused = refused(id, second().putUnified("memory.oom.group", "7"));
 
     assertThat(refused.getDescription())
         .contains("update container " + id, "the old limits are in force");

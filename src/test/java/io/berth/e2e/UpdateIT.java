@@ -186,7 +186,8 @@ class UpdateIT {
       Status refused = world.refused(everything().setCpusetCpus("0-4000"));
 
       assertThat(refused.getCode()).isEqualTo(Status.Code.UNKNOWN);
-      assertThat(refused.getDescription()).contains("update container " + world.container());
+      assertThat(refused.getDescription())
+          .contains("update container " + world.container(), "the old limits are in force");
       assertThat(world.limits()).isEqualTo(before);
       world.update(everything());
       assertThat(world.limits().told()).isEqualTo(everything().build());
@@ -203,7 +204,7 @@ class UpdateIT {
       Status refused = world.refused(everything());
 
       assertThat(world.saboteur().struck("runtime-update-after")).isTrue();
-      assertThat(refused.getDescription()).contains("no more");
+      assertThat(refused.getDescription()).contains("no more", "the old limits are in force");
       assertThat(world.limits()).isEqualTo(before);
     }
   }

@@ -109,9 +109,22 @@ final class ContainerUpdater {
     } catch (UncheckedIOException e) {
       throw new ContainerException(
           Reason.RUNTIME_FAILED,
-          "update container " + id + ": " + e.getMessage() + "; the old limits are in force",
+          "update container " + id + ": " + e.getMessage() + "; " + afterwards(id),
           e);
+    } catch (ContainerException e) {
+      throw e.reason() == Reason.RUNTIME_FAILED
+          ? new ContainerException(e.reason(), e.getMessage() + "; " + afterwards(id), e)
+          : e;
     }
+  }
+
+  /** To be asked when the undo has run, as it has before any catch. */
+  private String afterwards(ContainerId id) {
+    boolean undone =
+        store.byId(id).map(c -> c.update() == null || c.update().before().isEmpty()).orElse(true);
+    return undone
+        ? "the old limits are in force"
+        : "some new limits may be in force, and the old ones are being put back: see berth debts";
   }
 
   private static void requireLive(Container container) {
@@ -171,12 +184,15 @@ final class ContainerUpdater {
   }
 
   /** Puts back what an update that did not come through may have changed. */
-  void undo(ContainerId id) {
+  void undo(ContainerId id) throws InterruptedException {
     Container container = store.byId(id).orElse(null);
     if (container == null || container.update() == null || container.update().before().isEmpty()) {
       return;
     }
     if (container.state().live()) {
+      if (host.cgroupV2()) {
+        ScopeLimits.tell(container.cgroup(), container.update().before());
+      }
       limits.restore(container.cgroup(), container.update().before());
       LinuxResources inForce = container.resources();
       if (inForce != null) {
