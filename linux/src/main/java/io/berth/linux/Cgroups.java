@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -139,6 +140,22 @@ public final class Cgroups {
         // For want of descriptors, say: "no processes" would be taken for "all dead".
         default -> throw e;
       };
+    }
+  }
+
+  /**
+   * Lets processes run again that somebody has frozen: they take no signal meanwhile, on v1 not
+   * even SIGKILL. One that is gone, or where nothing can be frozen, is fine.
+   */
+  public void thaw(String cgroup) {
+    Path file = folder("freezer", cgroup).resolve(unified ? "cgroup.freeze" : "freezer.state");
+    String thawed = unified ? "0" : "THAWED";
+    try {
+      if (!Files.readString(file).strip().equals(thawed)) {
+        Files.writeString(file, thawed, StandardOpenOption.WRITE);
+      }
+    } catch (IOException e) {
+      // gone, perhaps just now; who still doesn't take signals will be missed by the caller
     }
   }
 

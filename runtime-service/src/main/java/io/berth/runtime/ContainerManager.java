@@ -111,7 +111,7 @@ public final class ContainerManager {
   /**
    * Ends the program: its stop signal, and SIGKILL after {@code grace}. Returns when the end is
    * recorded. An unknown container, or one without a running program, is fine. A second call
-   * doesn't signal again but may shorten the grace.
+   * doesn't signal again but may shorten the grace. One that was frozen is thawed first.
    *
    * @throws ContainerException RUNTIME_FAILED when even SIGKILL doesn't end it
    */
@@ -161,9 +161,10 @@ public final class ContainerManager {
     }
   }
 
-  private static void signal(Container container, int signal) {
+  private void signal(Container container, int signal) {
     ProcessRef init = container.init();
     if (init != null) {
+      teardown.thaw(container);
       boolean _ = init.signal(signal); // false: it has ended, which is what was wanted
     }
   }

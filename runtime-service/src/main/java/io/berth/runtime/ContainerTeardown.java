@@ -88,8 +88,14 @@ final class ContainerTeardown {
     end("update container " + id, () -> runtimeCalls(id, runtime, "update"));
   }
 
-  /** Kills every process in the cgroup. */
+  /** Lets a container that somebody has frozen hear signals again. */
+  void thaw(Container container) {
+    cgroups.thaw(container.cgroup());
+  }
+
+  /** Kills every process in the cgroup, frozen or not. */
   void killAll(String cgroup) {
+    cgroups.thaw(cgroup);
     processes(cgroup).forEach(process -> process.signal(SIGKILL));
   }
 
