@@ -66,8 +66,8 @@ class SelinuxNodeIT {
   @ParameterizedTest
   @ValueSource(strings = {"runc", "crun"})
   void containersOfAPodShareTwoCategoriesThatNoOtherPodHas(String handler) throws Exception {
-    PodSandboxConfig pod = pod("one-" + handler);
-    PodSandboxConfig otherPod = pod("other-" + handler);
+    PodSandboxConfig pod = InstalledPods.pod("one-" + handler).build();
+    PodSandboxConfig otherPod = InstalledPods.pod("other-" + handler).build();
     String podId = pods.run(pod, handler);
     String first = pods.started(podId, pod, sleeper("first"));
     String second = pods.started(podId, pod, sleeper("second"));
