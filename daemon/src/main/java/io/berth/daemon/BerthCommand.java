@@ -1,6 +1,8 @@
 package io.berth.daemon;
 
+import io.berth.image.RegistryHosts;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -29,6 +31,7 @@ import picocli.CommandLine.Parameters;
       EventsCommand.class,
       InspectCommand.class,
       BerthCommand.Import.class,
+      ExportCommand.class,
       ImageCommand.class,
       LogsCommand.class,
       GcCommand.class,
@@ -114,7 +117,9 @@ public final class BerthCommand {
 
     @Command(
         name = "check",
-        description = "Finds every mistake in FILE and config.d/*.toml beside it.",
+        description =
+            "Finds every mistake in FILE, in config.d/*.toml beside it, and in the files of"
+                + " images.registry_config_dir.",
         mixinStandardHelpOptions = true)
     int check(
         @Parameters(
@@ -124,7 +129,12 @@ public final class BerthCommand {
                 description = "Default: ${DEFAULT-VALUE}.")
             Path file) {
       try {
-        ConfigLoader.load(file);
+        DaemonConfig config = ConfigLoader.load(file);
+        List<String> registries = new RegistryHosts(config.images().registryConfigDir()).mistakes();
+        if (!registries.isEmpty()) {
+          registries.forEach(System.err::println);
+          return ExitCode.SOFTWARE;
+        }
         System.out.println("the configuration is in order");
         return ExitCode.OK;
       } catch (ConfigException mistakes) {

@@ -44,11 +44,11 @@ final class ImageInspectCommand implements Callable<Integer> {
     ArrayNode layers = image.putArray("layers");
     response.getLayersList().forEach(layer -> layers.add(AdminJson.object(layer)));
     image.set(
-        "config",
+        response.getImage().getArtifactType().isEmpty() ? "config" : "manifest",
         Json.read(
             response.getConfig().getBytes(StandardCharsets.UTF_8),
             ObjectNode.class,
-            "the image's config"));
+            "the image's config or manifest"));
     return image;
   }
 }

@@ -6,6 +6,7 @@ import io.berth.image.CredentialFiles;
 import io.berth.image.HostPlatform;
 import io.berth.image.Image;
 import io.berth.image.ImageException;
+import io.berth.image.ImageExporter;
 import io.berth.image.ImageGc;
 import io.berth.image.ImageGrpcService;
 import io.berth.image.ImageImporter;
@@ -149,6 +150,7 @@ final class Services implements AutoCloseable {
             pulls,
             platform,
             config.runtimes().keySet());
+    var exporter = new ImageExporter(root, images, snapshotter);
     var importer = new ImageImporter(root, images, snapshotter, layers, trust, platform);
 
     var verifier = new StoreVerifier(images, snapshotter, registries, layers);
@@ -293,6 +295,7 @@ final class Services implements AutoCloseable {
             runtime.service(),
             new ImageGrpcService(images, puller, clock),
             new TransferGrpcService(registries, puller, pulls),
+            new ArchiveGrpcService(exporter),
             new StoreGrpcService(
                 images, snapshotter, new ImagePruner(images, snapshotter), verifier),
             new AdminGrpcService(

@@ -25,6 +25,7 @@ import io.berth.snapshot.Snapshotter;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.TimeUnit;
 
@@ -153,6 +154,7 @@ final class StoreGrpcService extends StoreGrpc.StoreImplBase {
         .setUpdatedAt(TimeUnit.MILLISECONDS.toNanos(node.updatedAt()))
         .addAllLayers(node.image().layers().stream().map(Object::toString).toList())
         .addAllUsedBy(node.users())
+        .setArtifactType(Objects.requireNonNullElse(node.image().artifactType(), ""))
         .build();
   }
 

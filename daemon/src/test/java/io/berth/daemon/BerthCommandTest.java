@@ -38,6 +38,29 @@ class BerthCommandTest {
   }
 
   @Test
+  void configCheckLooksIntoTheFilesOfRegistries() throws IOException {
+    Path certs = folder.resolve("certs.d");
+    for (String good : List.of("quay.io", "reg.example:5000", "reg.example_5001_")) {
+      Files.writeString(
+          Files.createDirectories(certs.resolve(good)).resolve("hosts.toml"),
+          "[host.\"https://mirror.example\"]\n");
+    }
+    Path file =
+        Files.writeString(
+            folder.resolve("c.toml"), "images.registry_config_dir = \"" + certs + "\"\n");
+    assertThat(berth("config", "check", file.toString())).startsWith("0: ");
+
+    Path wrong = certs.resolve("reg.example:5000/hosts.toml");
+    Files.writeString(wrong, "server = \"https://reg.example\"\nmirors = []\n");
+    Path broken =
+        Files.writeString(
+            Files.createDirectories(certs.resolve("_default")).resolve("hosts.toml"), "server =\n");
+    assertThat(berth("config", "check", file.toString()))
+        .startsWith("1: registry configuration " + broken + ":1: ")
+        .contains("registry configuration " + wrong + ":2: mirors");
+  }
+
+  @Test
   void versionIsTheBuilds() {
     assertThat(berth("version")).matches("0: berth \\d+\\.\\d+\\.\\d+\\R");
   }

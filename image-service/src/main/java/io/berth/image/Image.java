@@ -5,6 +5,7 @@ import io.berth.oci.Digest;
 import io.berth.oci.ImageConfig;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An image that is here, whole.
@@ -17,6 +18,8 @@ import java.util.Map;
  * @param configText the config's exact bytes as UTF-8 text, whose digest is the id
  * @param layers bottom first
  * @param annotations what the last pull's ImageSpec said
+ * @param artifactType absent for an image that can be run; an artifact can be mounted, its config
+ *     is empty and {@code configText} its manifest
  * @param signatures found beside it, not verified; {@link ImageTrust} judges them
  */
 public record Image(
@@ -29,7 +32,8 @@ public record Image(
     String configText,
     List<ChainId> layers,
     Map<String, String> annotations,
-    List<ImageSignature> signatures) {
+    List<ImageSignature> signatures,
+    @Nullable String artifactType) {
 
   /** How a table or an event names it: a tag, else a digest name, else the id. */
   public String name() {

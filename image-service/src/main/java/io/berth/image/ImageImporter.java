@@ -82,8 +82,8 @@ public final class ImageImporter {
       List<ImageSignature> signatures,
       BlobSource blobs) {}
 
-  /** A manifest of this platform, and the digests that lead to it, its own last. */
-  private record Chosen(ImageManifest manifest, List<Digest> digests) {}
+  /** What is for this platform, and the digests that lead to it, its manifest's last. */
+  private record Chosen(ManifestDocument document, List<Digest> digests) {}
 
   /**
    * An entry of the manifest.json that docker save writes.
@@ -183,8 +183,6 @@ public final class ImageImporter {
     List<Found> found = new ArrayList<>();
     for (Descriptor image : images) {
       Chosen chosen = choose(files, image);
-      ImageManifest manifest = chosen.manifest();
-      byte[] config = blob(files, manifest.config(), ImageParts.CONFIG_LIMIT);
       List<ImageReference> references =
           names.getOrDefault(image.digest(), List.of()).stream()
               .map(ImageImporter::reference)
@@ -195,7 +193,7 @@ public final class ImageImporter {
       }
       found.add(
           new Found(
-              ImageParts.of(config, manifest.layers()),
+              parts(files, chosen.document()),
               references.stream().filter(r -> r.tag() != null).map(String::valueOf).toList(),
               references.stream().map(r -> r.withDigest(image.digest()).toString()).toList(),
               signatures.stream().distinct().toList(),
@@ -238,14 +236,27 @@ public final class ImageImporter {
       byte[] content = blob(files, current, MANIFEST_LIMIT);
       digests.add(current.digest());
       switch (ManifestDocument.parse(content, current.mediaType())) {
-        case ManifestDocument.Single(ImageManifest manifest) -> {
-          return new Chosen(manifest, digests);
+        case ManifestDocument.Single image -> {
+          return new Chosen(image, digests);
+        }
+        case ManifestDocument.Artifact artifact -> {
+          return new Chosen(artifact, digests);
         }
         case ManifestDocument.Choice choice -> current = choice.choose(platform);
       }
     }
     throw new ImageException(
         Reason.UNSUPPORTED, "indexes are nested more than " + INDEX_DEPTH + " deep");
+  }
+
+  private static ImageParts parts(ArchiveFiles files, ManifestDocument chosen) {
+    return switch (chosen) {
+      case ManifestDocument.Single(ImageManifest manifest) ->
+          ImageParts.of(blob(files, manifest.config(), ImageParts.CONFIG_LIMIT), manifest.layers());
+      case ManifestDocument.Artifact artifact -> ImageParts.of(artifact);
+      case ManifestDocument.Choice _ ->
+          throw new IllegalStateException("a choice that was already made");
+    };
   }
 
   private static byte[] blob(ArchiveFiles files, Descriptor blob, int limit) {

@@ -12,13 +12,22 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An image's config and blobs, checked against each other, before any layer is fetched.
  *
- * @param blobs of the layers, bottom first
+ * @param configText of an artifact its manifest, which says nothing of running
+ * @param diffIds bottom first
+ * @param blobs of the layers, likewise
+ * @param artifactType absent for an image that can be run
  */
-record ImageParts(Digest id, String configText, ImageConfig config, List<Descriptor> blobs) {
+record ImageParts(
+    Digest id,
+    String configText,
+    List<Digest> diffIds,
+    List<Descriptor> blobs,
+    @Nullable String artifactType) {
 
   /** A larger one isn't read. */
   static final int CONFIG_LIMIT = 8 << 20;
@@ -49,11 +58,34 @@ record ImageParts(Digest id, String configText, ImageConfig config, List<Descrip
       throw new ImageException(
           Reason.NO_PLATFORM, "the image is for " + parsed.os() + ", not for linux");
     }
-    return new ImageParts(Digest.sha256(config), text, parsed, List.copyOf(blobs));
+    return new ImageParts(
+        Digest.sha256(config), text, parsed.rootfs().diffIds(), List.copyOf(blobs), null);
   }
 
-  List<Digest> diffIds() {
-    return config.rootfs().diffIds();
+  /**
+   * Of an artifact: the layers that can be mounted. Its config isn't read, and equal for most, so
+   * the manifest's digest is the id.
+   *
+   * @throws ImageException CORRUPT for a name that leads elsewhere, UNSUPPORTED where nothing can
+   *     be mounted
+   */
+  static ImageParts of(ManifestDocument.Artifact artifact) {
+    List<Descriptor> blobs =
+        artifact.manifest().layers().stream().filter(ArtifactLayer::isMountable).toList();
+    if (blobs.isEmpty()) {
+      throw new ImageException(
+          Reason.UNSUPPORTED,
+          "it is an OCI artifact of type "
+              + artifact.type()
+              + " without a file that could be mounted: none of its layers is a tar or has a "
+              + ArtifactLayer.TITLE);
+    }
+    return new ImageParts(
+        Digest.sha256(artifact.text().getBytes(StandardCharsets.UTF_8)),
+        artifact.text(),
+        blobs.stream().map(ArtifactLayer::diffId).toList(),
+        blobs,
+        artifact.type());
   }
 
   List<ChainId> chain() {
@@ -74,6 +106,15 @@ record ImageParts(Digest id, String configText, ImageConfig config, List<Descrip
       size += blobs.get(i).size();
     }
     return new ImageRecord(
-        id, repoTags, repoDigests, size, configText, layers, annotations, signatures, 0);
+        id,
+        repoTags,
+        repoDigests,
+        size,
+        configText,
+        layers,
+        annotations,
+        signatures,
+        artifactType,
+        0);
   }
 }

@@ -128,7 +128,6 @@ public final class ImagePuller {
             "manifest",
             reference.registry(),
             () -> choose(repository, content(repository, top), request.platform()));
-    ImageManifest manifest = chosen.manifest();
     List<ImageSignature> signatures =
         Stages.time(
             "signatures",
@@ -137,13 +136,7 @@ public final class ImagePuller {
                 trust.requireAtPull(
                     rule, reference, repository, List.of(top.digest(), chosen.digest())));
     ImageParts parts =
-        Stages.time(
-            "config",
-            reference.registry(),
-            () ->
-                ImageParts.of(
-                    repository.blob(manifest.config(), ImageParts.CONFIG_LIMIT),
-                    manifest.layers()));
+        Stages.time("config", reference.registry(), () -> parts(repository, chosen.document()));
     String owner = "pull:" + numbers.incrementAndGet();
     // Held before it is looked at: a layer seen now can't vanish before the image is recorded.
     snapshotter.hold(owner, parts.chain());
@@ -166,8 +159,20 @@ public final class ImagePuller {
     return served.content() == null ? repository.manifest(served.digest(), -1) : served;
   }
 
-  /** A manifest of this platform, and its digest. */
-  private record Chosen(ImageManifest manifest, Digest digest) {}
+  private static ImageParts parts(Repository repository, ManifestDocument chosen)
+      throws InterruptedException {
+    return switch (chosen) {
+      case ManifestDocument.Single(ImageManifest manifest) ->
+          ImageParts.of(
+              repository.blob(manifest.config(), ImageParts.CONFIG_LIMIT), manifest.layers());
+      case ManifestDocument.Artifact artifact -> ImageParts.of(artifact);
+      case ManifestDocument.Choice _ ->
+          throw new IllegalStateException("a choice that was already made");
+    };
+  }
+
+  /** What is for this platform, and its manifest's digest. */
+  private record Chosen(ManifestDocument document, Digest digest) {}
 
   /** Goes from an index to the manifest for this platform; an index may list indexes. */
   private Chosen choose(Repository repository, ServedManifest served, @Nullable Platform wanted)
@@ -179,8 +184,11 @@ public final class ImagePuller {
         throw new IllegalStateException("a manifest without content");
       }
       switch (ManifestDocument.parse(content, current.mediaType())) {
-        case ManifestDocument.Single(ImageManifest manifest) -> {
-          return new Chosen(manifest, current.digest());
+        case ManifestDocument.Single image -> {
+          return new Chosen(image, current.digest());
+        }
+        case ManifestDocument.Artifact artifact -> {
+          return new Chosen(artifact, current.digest());
         }
         case ManifestDocument.Choice choice -> {
           Descriptor best = choice.choose(wanted == null ? platform : wanted);

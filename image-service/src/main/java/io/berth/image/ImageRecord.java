@@ -9,6 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An image as it is kept on disk.
@@ -16,6 +17,7 @@ import java.util.Set;
  * @param size of config and blobs as stored in the registry, in bytes
  * @param config the exact text whose digest is the id
  * @param signatures found beside it by pulls that had to ask for them; judged at each use
+ * @param artifactType of what can't be run but mounted; then {@code config} is its manifest
  * @param updatedAt milliseconds since the epoch; of two records that claim one tag the younger wins
  */
 record ImageRecord(
@@ -27,6 +29,7 @@ record ImageRecord(
     List<LayerRecord> layers,
     Map<String, String> annotations,
     List<ImageSignature> signatures,
+    @Nullable String artifactType,
     long updatedAt) {
 
   static final int FORMAT = 1;
@@ -56,7 +59,7 @@ record ImageRecord(
 
   ImageRecord withNames(List<String> tags, List<String> digests) {
     return new ImageRecord(
-        id, tags, digests, size, config, layers, annotations, signatures, updatedAt);
+        id, tags, digests, size, config, layers, annotations, signatures, artifactType, updatedAt);
   }
 
   /**
@@ -78,6 +81,16 @@ record ImageRecord(
             || repoTags.stream().anyMatch(pinnedNames::contains)
             || repoDigests.stream().anyMatch(pinnedNames::contains);
     return new Image(
-        id, repoTags, repoDigests, room, pinned, parsed, config, chain(), annotations, signatures);
+        id,
+        repoTags,
+        repoDigests,
+        room,
+        pinned,
+        parsed,
+        config,
+        chain(),
+        annotations,
+        signatures,
+        artifactType);
   }
 }

@@ -277,6 +277,7 @@ public final class ImageStore {
                   present.layers(),
                   annotations,
                   present.signatures(),
+                  present.artifactType(),
                   0)));
     } finally {
       writing.unlock();
@@ -293,6 +294,7 @@ public final class ImageStore {
         record.layers(),
         record.annotations(),
         record.signatures(),
+        record.artifactType(),
         clock.millis());
   }
 
@@ -314,6 +316,7 @@ public final class ImageStore {
             .distinct()
             .limit(SIGNATURES)
             .toList(),
+        present.artifactType(),
         clock.millis());
   }
 

@@ -12,6 +12,7 @@ import io.berth.snapshot.LayerDraft;
 import io.berth.snapshot.SnapshotException;
 import io.berth.snapshot.Snapshotter;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -73,6 +74,10 @@ public final class LayerIngester {
   private record Wanted(List<ChainId> chain, int index, Digest diffId, Descriptor blob) {
     ChainId chainId() {
       return chain.get(index);
+    }
+
+    boolean isArtifact() {
+      return ArtifactLayer.is(diffId, blob);
     }
   }
 
@@ -225,13 +230,19 @@ public final class LayerIngester {
         Readahead plain =
             new Readahead(
                 "inflate " + shortName,
-                () -> Compression.open(stored, what),
+                () ->
+                    wanted.isArtifact()
+                        ? ArtifactLayer.tar(stored, blob, what)
+                        : Compression.open(stored, what),
                 chunks,
                 PLAIN_CHUNK,
                 CHUNKS);
-        VerifyingStream tar = new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
+        InputStream tar =
+            wanted.isArtifact()
+                ? plain
+                : new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
       unpacker.unpack(tar, draft);
-      tar.drain(); // the diff ID covers what follows the archive's end, too
+      drain(tar); // the digests cover what follows the archive's end, too
       fetched.increment();
       progress.storing();
       return blob;
@@ -241,6 +252,13 @@ public final class LayerIngester {
       }
       throw new ImageException(
           Reason.CORRUPT, what + " can't be decompressed: " + e.getMessage(), e);
+    }
+  }
+
+  private static void drain(InputStream in) throws IOException {
+    byte[] scratch = new byte[64 << 10];
+    while (in.read(scratch, 0, scratch.length) >= 0) {
+      // Only the digests are wanted.
     }
   }
 }

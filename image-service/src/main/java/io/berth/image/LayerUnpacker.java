@@ -50,8 +50,9 @@ public final class LayerUnpacker {
   }
 
   /**
-   * Unpacks up to the archive's end mark. The stream may go on behind it with padding, which the
-   * digest of the uncompressed layer covers: the caller reads on to the end before it compares.
+   * Unpacks up to the archive's end mark, and reads on to the end of the stream: padding may
+   * follow, which the digest of the uncompressed layer covers. What the tree won't tell of the
+   * archive goes into the draft's record of it ({@link TarRecord}).
    *
    * <p>Blocks in native calls for as long as the disk does, which would hold the carrier of a
    * virtual thread: to be called on a platform thread.
@@ -63,8 +64,12 @@ public final class LayerUnpacker {
   void unpack(InputStream tar, LayerDraft draft) throws IOException, InterruptedException {
     LayerNotes notes = new LayerNotes();
     boolean hasParent = draft.parent() != null;
-    try (LayerTree tree = new LayerTree(draft.root(), notes, hasParent, limits.pathBytes())) {
-      new Run(new TarReader(tar, limits.headerBytes()), tree, notes, draft).unpackAll();
+    try (LayerTree tree = new LayerTree(draft.root(), notes, hasParent, limits.pathBytes());
+        TarRecord.Writer record = new TarRecord.Writer(draft.archiveRecord())) {
+      TarReader reader = new TarReader(tar, limits.headerBytes(), record);
+      new Run(reader, tree, notes, draft, record).unpackAll();
+      reader.readOut();
+      record.finish();
       if (hasParent) {
         draft.deferToCommit(parent -> LayerFixups.apply(draft, parent, notes, limits));
       }
@@ -100,6 +105,7 @@ public final class LayerUnpacker {
     private final RootedTree files;
     private final LayerNotes notes;
     private final LayerDraft draft;
+    private final TarRecord.Writer record;
     private final boolean hasParent;
     private final MessageDigest hash = Sha256.start();
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(128 << 10);
@@ -110,12 +116,18 @@ public final class LayerUnpacker {
     private long entries;
     private long content;
 
-    Run(TarReader tar, LayerTree tree, LayerNotes notes, LayerDraft draft) {
+    Run(
+        TarReader tar,
+        LayerTree tree,
+        LayerNotes notes,
+        LayerDraft draft,
+        TarRecord.Writer record) {
       this.tar = tar;
       this.tree = tree;
       this.files = tree.files();
       this.notes = notes;
       this.draft = draft;
+      this.record = record;
       this.hasParent = draft.parent() != null;
     }
 
@@ -271,13 +283,14 @@ public final class LayerUnpacker {
         throw refused(
             "the archive", "its files have more than " + limits.contentBytes() + " bytes");
       }
+      String path = LayerPath.join(folder.path(), name);
       try (Fd file = create(folder, name)) {
         if (entry.sparse() == null) {
           hash.reset();
-          write(file, entry.size());
+          write(file, path, 0, entry.size());
           draft.noteContent(files.stat(file, "").inode(), hash.digest());
         } else {
-          writeSparse(file, entry.sparse());
+          writeSparse(file, path, entry.sparse());
           draft.forgetContent(files.stat(file, "").inode());
         }
         files.setOwner(file, owner(entry.uid(), entry), owner(entry.gid(), entry));
@@ -303,7 +316,9 @@ public final class LayerUnpacker {
       return files.createFile(folder.fd(), name, 0600);
     }
 
-    private void write(Fd file, long length) throws IOException, InterruptedException {
+    private void write(Fd file, String path, long offset, long length)
+        throws IOException, InterruptedException {
+      record.content(path, offset, length);
       long left = length;
       while (left > 0) {
         buffer.clear().limit((int) Math.min(left, buffer.capacity()));
@@ -319,12 +334,12 @@ public final class LayerUnpacker {
       }
     }
 
-    private void writeSparse(Fd file, TarEntry.SparseMap sparse)
+    private void writeSparse(Fd file, String path, TarEntry.SparseMap sparse)
         throws IOException, InterruptedException {
       long[] extents = sparse.extents();
       for (int i = 0; i < extents.length; i += 2) {
         file.seek(extents[i]);
-        write(file, extents[i + 1]);
+        write(file, path, extents[i], extents[i + 1]);
       }
       file.truncate(sparse.fileSize());
     }

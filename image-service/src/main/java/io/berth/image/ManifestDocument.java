@@ -8,6 +8,7 @@ import io.berth.oci.ImageManifest;
 import io.berth.oci.Json;
 import io.berth.oci.MediaTypes;
 import io.berth.oci.Platform;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -20,6 +21,14 @@ sealed interface ManifestDocument {
 
   /** A runnable image's manifest, checked. */
   record Single(ImageManifest manifest) implements ManifestDocument {}
+
+  /**
+   * Not to be run but to be mounted.
+   *
+   * @param type what the manifest says it is
+   * @param text the whole manifest, whose digest is the artifact's id
+   */
+  record Artifact(ImageManifest manifest, String type, String text) implements ManifestDocument {}
 
   /** An index. */
   record Choice(ImageIndex index) implements ManifestDocument {
@@ -84,28 +93,30 @@ sealed interface ManifestDocument {
           Reason.UNSUPPORTED, "a manifest of type \"" + type + "\" is not an image");
     }
     ImageManifest manifest = read(content, ImageManifest.class);
+    if (manifest.layers().size() > LAYER_LIMIT) {
+      throw new ImageException(
+          Reason.UNSUPPORTED,
+          "the image has " + manifest.layers().size() + " layers, more than " + LAYER_LIMIT);
+    }
+    // The config decides: image-spec, "Guidelines for Artifact Usage", gives every artifact another
+    // one than images have.
+    String config = manifest.config().mediaType();
+    if (config != null && !MediaTypes.isConfig(config)) {
+      return new Artifact(
+          manifest,
+          manifest.artifactType() == null ? config : manifest.artifactType(),
+          new String(content, StandardCharsets.UTF_8));
+    }
     requireRunnable(manifest);
     return new Single(manifest);
   }
 
   private static void requireRunnable(ImageManifest manifest) {
-    String config = manifest.config().mediaType();
-    if (config != null && !MediaTypes.isConfig(config)) {
-      String artifact = manifest.artifactType() == null ? config : manifest.artifactType();
-      throw new ImageException(
-          Reason.UNSUPPORTED,
-          "it is an OCI artifact of type " + artifact + ", not an image that can be run");
-    }
     for (Descriptor layer : manifest.layers()) {
       if (!MediaTypes.isLayer(layer.mediaType())) {
         throw new ImageException(
             Reason.UNSUPPORTED, "layer " + layer.digest() + " is of the type " + layer.mediaType());
       }
-    }
-    if (manifest.layers().size() > LAYER_LIMIT) {
-      throw new ImageException(
-          Reason.UNSUPPORTED,
-          "the image has " + manifest.layers().size() + " layers, more than " + LAYER_LIMIT);
     }
   }
 

@@ -102,6 +102,35 @@ public final class RegistryHosts {
     return List.of(itself(registry, Connection.PLAIN, "default"));
   }
 
+  /**
+   * What is wrong in the folder, one mistake of each file, with file and line: pulls would fail on
+   * it one by one.
+   */
+  public List<String> mistakes() {
+    List<String> found = new ArrayList<>();
+    List<Path> registries = new ArrayList<>();
+    try (DirectoryStream<Path> folders = Files.newDirectoryStream(folder, Files::isDirectory)) {
+      folders.forEach(registries::add);
+    } catch (NoSuchFileException none) {
+      return found;
+    } catch (IOException e) {
+      found.add("registry configuration " + folder + " can't be read: " + e);
+    }
+    registries.sort(null);
+    for (Path each : registries) {
+      String name = String.valueOf(each.getFileName());
+      try {
+        String registry = name.replaceFirst("_([0-9]+)_$", ":$1");
+        var _ = of(name.equals("_default") ? "registry.example" : registry);
+      } catch (ImageException e) {
+        found.add(e.words());
+      } catch (IllegalArgumentException e) {
+        found.add("registry configuration " + each + ": that is no name of a registry");
+      }
+    }
+    return found;
+  }
+
   private static RegistryHost itself(String registry, Connection connection, String source) {
     return new RegistryHost(
         root(defaultServer(registry), false),

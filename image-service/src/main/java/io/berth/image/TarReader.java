@@ -32,8 +32,14 @@ final class TarReader {
   private static final int MOST_EXTENTS = 1 << 18;
   private static final String XATTR = "SCHILY.xattr.";
 
+  /** Told of everything in an archive besides what {@link TarReader#read} gives out. */
+  interface Tee {
+    void raw(byte[] bytes, int offset, int length);
+  }
+
   private final InputStream in;
   private final int headerLimit;
+  private final Tee tee;
   private final byte[] buffer = new byte[BUFFER];
   private final byte[] header = new byte[BLOCK];
   private int at;
@@ -48,9 +54,10 @@ final class TarReader {
   /**
    * @param headerLimit most bytes of one extended header or long name; what is longer is refused
    */
-  TarReader(InputStream in, int headerLimit) {
+  TarReader(InputStream in, int headerLimit, Tee tee) {
     this.in = in;
     this.headerLimit = headerLimit;
+    this.tee = tee;
   }
 
   /**
@@ -103,6 +110,18 @@ final class TarReader {
 
   /** Moves content into a buffer: at least one byte unless there's none left or no room. */
   void read(ByteBuffer to) throws IOException {
+    move(to, false);
+  }
+
+  /** Reads to the end of the stream, behind that of the archive. */
+  void readOut() throws IOException {
+    do {
+      tee.raw(buffer, at, end - at);
+      at = end;
+    } while (refill());
+  }
+
+  private void move(ByteBuffer to, boolean raw) throws IOException {
     int wanted = (int) Math.min(content, to.remaining());
     while (wanted > 0) {
       if (at == end) {
@@ -110,6 +129,9 @@ final class TarReader {
       }
       int n = Math.min(wanted, end - at);
       to.put(buffer, at, n);
+      if (raw) {
+        tee.raw(buffer, at, n);
+      }
       at += n;
       content -= n;
       wanted -= n;
@@ -259,6 +281,7 @@ final class TarReader {
       }
       int n = Math.min(BLOCK - got, end - at);
       System.arraycopy(buffer, at, header, got, n);
+      tee.raw(buffer, at, n);
       at += n;
       got += n;
     }
@@ -289,6 +312,7 @@ final class TarReader {
         fill("in the middle of a file");
       }
       int n = (int) Math.min(left, end - at);
+      tee.raw(buffer, at, n);
       at += n;
       left -= n;
     }
@@ -310,7 +334,7 @@ final class TarReader {
     }
     setContent(size);
     byte[] bytes = new byte[(int) size];
-    read(ByteBuffer.wrap(bytes));
+    move(ByteBuffer.wrap(bytes), true);
     return bytes;
   }
 
@@ -525,7 +549,7 @@ final class TarReader {
     ByteBuffer one = ByteBuffer.allocate(1);
     long value = 0;
     for (int digits = 0; digits < 20 && content > 0; digits++) {
-      read(one.clear());
+      move(one.clear(), true);
       int b = one.get(0);
       if (b == '\n' && digits > 0) {
         return value;

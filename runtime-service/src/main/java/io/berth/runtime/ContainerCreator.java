@@ -152,6 +152,7 @@ public final class ContainerCreator {
     requireReady(sandbox, config);
     LogLimits.require(config);
     Image image = image(config);
+    requireRunnable(image, config);
     trust.requireAtCreate(
         image, List.of(config.userImage(), config.image()), sandbox.config().name().namespace());
     OciRuntime runtime = handlers.get(sandbox.handler());
@@ -240,6 +241,20 @@ public final class ContainerCreator {
               + ": it is privileged, but sandbox "
               + sandbox.id()
               + " isn't; run the sandbox with privileged: true");
+    }
+  }
+
+  private static void requireRunnable(Image image, ContainerConfig config) {
+    if (image.artifactType() != null) {
+      throw new ContainerException(
+          Reason.UNSUPPORTED,
+          "create container "
+              + config.name()
+              + ": "
+              + image.name()
+              + " is an OCI artifact of type "
+              + image.artifactType()
+              + " and no image that can be run; mount it as an image volume");
     }
   }
 

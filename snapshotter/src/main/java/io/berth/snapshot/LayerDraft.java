@@ -36,6 +36,12 @@ public interface LayerDraft extends AutoCloseable {
   /** A file has been made of which no content was noted; its inode may have been another's. */
   void forgetContent(long inode);
 
+  /**
+   * A file that becomes part of the layer beside its tree: what the tree doesn't tell of the
+   * archive that it was made from. Need not be made.
+   */
+  Path archiveRecord();
+
   /** Puts work off until the parent can be looked at. Only for a draft that has a parent. */
   void deferToCommit(DeferredWork work);
 

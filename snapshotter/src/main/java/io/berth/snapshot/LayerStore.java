@@ -150,8 +150,7 @@ final class LayerStore {
       if (!Files.exists(folder.resolve(SnapshotLayout.MANIFEST))) {
         throw e;
       }
-      LayerRecord record =
-          about(folder, LayerSurvey.record(folder.resolve(SnapshotLayout.MANIFEST)));
+      LayerRecord record = about(folder, LayerSurvey.record(folder));
       AtomicFile.write(file, json(record));
       log.warn("record {} was damaged and is made anew: {}", file, e.toString());
       return record;
@@ -486,6 +485,11 @@ final class LayerStore {
     }
 
     @Override
+    public Path archiveRecord() {
+      return folder.resolve(SnapshotLayout.ARCHIVE);
+    }
+
+    @Override
     public void deferToCommit(DeferredWork work) {
       if (parent == null) {
         throw new IllegalStateException("layer " + id + " has no parent to wait for");
@@ -519,7 +523,7 @@ final class LayerStore {
       Path manifest = folder.resolve(SnapshotLayout.MANIFEST);
       Usage usage =
           LayerSurvey.write(tree, manifest, new LayerManifest.Head(id, parent, diffId), digests);
-      LayerRecord record = LayerSurvey.record(id, parent, diffId, usage, Files.size(manifest));
+      LayerRecord record = LayerSurvey.record(id, parent, diffId, usage, folder);
       Files.write(folder.resolve(SnapshotLayout.LAYER_RECORD), json(record));
       AtomicFile.syncFileSystem(folder);
       return publish(record);

@@ -70,19 +70,34 @@ final class LayerSurvey {
   }
 
   /**
-   * The record of a layer: with the folder that holds everything, the manifest and the record
-   * itself, which takes one block.
+   * The record of a layer: with the folder that holds everything, the manifest, what is kept of the
+   * archive, and the record itself, which takes one block.
+   *
+   * @param folder of the layer or draft
    */
   static LayerRecord record(
-      ChainId id, @Nullable ChainId parent, Digest diffId, Usage tree, long manifestBytes) {
-    long blocks = 2 + Math.ceilDiv(manifestBytes, BLOCK);
+      ChainId id, @Nullable ChainId parent, Digest diffId, Usage tree, Path folder)
+      throws IOException {
+    long blocks = 2 + Math.ceilDiv(Files.size(folder.resolve(SnapshotLayout.MANIFEST)), BLOCK);
+    long inodes = 3;
+    Path archive = folder.resolve(SnapshotLayout.ARCHIVE);
+    if (Files.exists(archive)) {
+      blocks += Math.ceilDiv(Files.size(archive), BLOCK);
+      inodes++;
+    }
     return new LayerRecord(
-        LayerRecord.FORMAT, id, parent, diffId, tree.bytes() + blocks * BLOCK, tree.inodes() + 3);
+        LayerRecord.FORMAT,
+        id,
+        parent,
+        diffId,
+        tree.bytes() + blocks * BLOCK,
+        tree.inodes() + inodes);
   }
 
   /** The record of a layer, as its manifest tells it. */
-  static LayerRecord record(Path manifestFile) throws IOException {
-    try (LayerManifest.Reader manifest = new LayerManifest.Reader(manifestFile)) {
+  static LayerRecord record(Path folder) throws IOException {
+    try (LayerManifest.Reader manifest =
+        new LayerManifest.Reader(folder.resolve(SnapshotLayout.MANIFEST))) {
       if (manifest.next() != null) {
         manifest.skipFolder();
       }
@@ -90,8 +105,7 @@ final class LayerSurvey {
         throw new LayerManifest.Damaged("the manifest goes on behind the root folder");
       }
       LayerManifest.Head head = manifest.head();
-      return record(
-          head.chainId(), head.parent(), head.diffId(), manifest.usage(), Files.size(manifestFile));
+      return record(head.chainId(), head.parent(), head.diffId(), manifest.usage(), folder);
     }
   }
 

@@ -150,6 +150,12 @@ public final class OverlaySnapshotter implements Snapshotter {
   }
 
   @Override
+  public Optional<Path> archiveRecord(ChainId id) {
+    Path file = layout.layer(id).resolve(SnapshotLayout.ARCHIVE);
+    return layers.find(id).isPresent() && Files.exists(file) ? Optional.of(file) : Optional.empty();
+  }
+
+  @Override
   public List<Layer> layers() {
     return layers.all();
   }

@@ -9,7 +9,7 @@ import java.util.UUID;
  * about by rename.
  *
  * <pre>
- * layers/HEX/{fs,layer.json,manifest} a committed layer: the rename to this name is the commit
+ * layers/HEX/{fs,layer.json,manifest,archive} a committed layer: the rename to this name is the commit
  * layers/HEX/health.json              how the tree differs from the manifest, if it was found to
  * layers/.staging/ID/{fs,...}         a draft; ID/parent is where the layers below are mounted during its commit
  * .retired/HEX-ID/{fs,...}            a damaged layer whose place a new one has taken, kept while it is mounted
@@ -25,6 +25,7 @@ import java.util.UUID;
 record SnapshotLayout(Path root) {
   static final String LAYER_RECORD = "layer.json";
   static final String MANIFEST = "manifest";
+  static final String ARCHIVE = "archive";
   static final String HEALTH = "health.json";
   static final String SNAPSHOT_RECORD = "snapshot.json";
 

@@ -76,6 +76,9 @@ public interface Snapshotter {
    */
   LayerHealth verify(ChainId id, Pace pace) throws InterruptedException;
 
+  /** What was laid into {@link LayerDraft#archiveRecord} of a committed layer, if anything was. */
+  Optional<Path> archiveRecord(ChainId id);
+
   /** Every committed layer, in no order. */
   List<Layer> layers();
 
