@@ -3,6 +3,7 @@ package io.berth.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.linux.Subprocess;
 import java.nio.file.Files;
@@ -96,8 +97,9 @@ class AirGapIT {
     String image = registry.address() + "/" + SOURCE;
     try (var daemon = BerthDaemon.with().registry(registry.address()).start()) {
       daemon.crictl().run("pull", image);
-      JsonNode layers = new BerthCli(daemon).json("image", "inspect", image).at("/0/layers");
-      String chain = layers.get(0).get("chain_id").asText();
+      JsonNode inspected =
+          new JsonMapper().readTree(new BerthCli(daemon).run("image", "inspect", image));
+      String chain = inspected.at("/0/layers/0/chain_id").asText();
       Path tree =
           daemon.rootFolder().resolve("layers/" + chain.substring(chain.indexOf(':') + 1) + "/fs");
       Files.writeString(tree.resolve("bin/busybox"), "no busybox");
@@ -126,6 +128,7 @@ class AirGapIT {
           new BerthCli(daemon)
               .run("export", image, "-o", preload.resolve("busybox.tar").toString());
       daemon.crictl().run("rmi", image);
+      daemon.kill9();
       daemon.restart();
       Await.until(
           "the preloaded image is there", Duration.ofMinutes(2), () -> present(daemon, image));

@@ -118,8 +118,7 @@ public final class BerthCommand {
     @Command(
         name = "check",
         description =
-            "Finds every mistake in FILE, in config.d/*.toml beside it, and in the files of"
-                + " images.registry_config_dir.",
+            "Finds every mistake in FILE, config.d/*.toml beside it, and hosts.toml of registries.",
         mixinStandardHelpOptions = true)
     int check(
         @Parameters(

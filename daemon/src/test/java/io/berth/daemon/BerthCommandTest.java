@@ -67,7 +67,7 @@ class BerthCommandTest {
 
   @Test
   void bashCompletesSubcommandsAndOptions() throws Exception {
-    assertThat(completed("berth", "exp")).containsExactly("explain");
+    assertThat(completed("berth", "exp")).containsExactlyInAnyOrder("explain", "export");
     assertThat(completed("berth", "config", "")).contains("default", "check");
     assertThat(completed("berth", "ops", "--al")).containsExactly("--all");
     assertThat(completed("berth", "debts", "-o", "")).containsExactlyInAnyOrder("text", "json");
@@ -110,7 +110,7 @@ class BerthCommandTest {
                 + " json'",
             "complete -c berth -n '__fish_seen_subcommand_from config; and not"
                 + " __fish_seen_subcommand_from check default' -a check -d 'Finds every mistake in"
-                + " FILE and config.d/*.toml beside it'");
+                + " FILE, config.d/*.toml beside it, and hosts.toml of registries'");
   }
 
   private static String berth(String... words) {
