@@ -96,6 +96,7 @@ final class StatsBenchmark {
 
   private String measure(List<PodLife.Running> running) throws IOException, InterruptedException {
     var table = new MarkdownTable("ms, back to back", "p50", "p95", "goal");
+    row(table, "ListPodSandbox and ListContainers", backToBack(client::relist), "");
     row(table, "ListContainerStats", backToBack(client::containerStats), GOAL);
     row(table, "ListPodSandboxStats", backToBack(client::podStats), "");
     row(table, "ListPodSandboxMetrics", backToBack(client::podMetrics), GOAL);

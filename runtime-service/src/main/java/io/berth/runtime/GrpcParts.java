@@ -1,11 +1,11 @@
 package io.berth.runtime;
 
-import com.google.protobuf.MessageLite;
 import io.grpc.stub.StreamObserver;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.function.Function;
+import java.util.function.ToIntFunction;
 import java.util.stream.Stream;
 
 /**
@@ -18,20 +18,26 @@ final class GrpcParts {
 
   private GrpcParts() {}
 
-  static <I extends MessageLite, M> void send(
-      Stream<I> items, Function<List<I>, M> message, StreamObserver<M> observer) {
+  /**
+   * @param bytes what an item takes
+   */
+  static <I, M> void send(
+      Stream<I> items,
+      ToIntFunction<I> bytes,
+      Function<List<I>, M> message,
+      StreamObserver<M> observer) {
     List<I> part = new ArrayList<>();
-    int bytes = 0;
+    int partBytes = 0;
     for (Iterator<I> all = items.iterator(); all.hasNext(); ) {
       I item = all.next();
-      int size = item.getSerializedSize();
-      if (!part.isEmpty() && bytes + size > PART_BYTES) {
+      int size = bytes.applyAsInt(item);
+      if (!part.isEmpty() && partBytes + size > PART_BYTES) {
         observer.onNext(message.apply(part));
         part = new ArrayList<>();
-        bytes = 0;
+        partBytes = 0;
       }
       part.add(item);
-      bytes += size;
+      partBytes += size;
     }
     if (!part.isEmpty()) {
       observer.onNext(message.apply(part));

@@ -1,13 +1,12 @@
 package io.berth.runtime;
 
+import com.google.protobuf.ByteString;
+import com.google.protobuf.MessageLite;
 import com.google.protobuf.UnsafeByteOperations;
-import io.berth.cni.CniNetworks;
-import io.berth.cni.NetworkStatus;
 import io.berth.cri.v1.AttachRequest;
 import io.berth.cri.v1.AttachResponse;
 import io.berth.cri.v1.CgroupDriver;
 import io.berth.cri.v1.ContainerEventResponse;
-import io.berth.cri.v1.ContainerFilter;
 import io.berth.cri.v1.ContainerStats;
 import io.berth.cri.v1.ContainerStatsFilter;
 import io.berth.cri.v1.ContainerStatsRequest;
@@ -34,8 +33,6 @@ import io.berth.cri.v1.ListPodSandboxRequest;
 import io.berth.cri.v1.ListPodSandboxResponse;
 import io.berth.cri.v1.ListPodSandboxStatsRequest;
 import io.berth.cri.v1.ListPodSandboxStatsResponse;
-import io.berth.cri.v1.PodSandboxFilter;
-import io.berth.cri.v1.PodSandboxMetrics;
 import io.berth.cri.v1.PodSandboxStats;
 import io.berth.cri.v1.PodSandboxStatsFilter;
 import io.berth.cri.v1.PodSandboxStatsRequest;
@@ -52,13 +49,9 @@ import io.berth.cri.v1.ReopenContainerLogRequest;
 import io.berth.cri.v1.ReopenContainerLogResponse;
 import io.berth.cri.v1.RunPodSandboxRequest;
 import io.berth.cri.v1.RunPodSandboxResponse;
-import io.berth.cri.v1.RuntimeCondition;
 import io.berth.cri.v1.RuntimeConfigRequest;
 import io.berth.cri.v1.RuntimeConfigResponse;
-import io.berth.cri.v1.RuntimeFeatures;
-import io.berth.cri.v1.RuntimeHandler;
 import io.berth.cri.v1.RuntimeServiceGrpc;
-import io.berth.cri.v1.RuntimeStatus;
 import io.berth.cri.v1.StartContainerRequest;
 import io.berth.cri.v1.StartContainerResponse;
 import io.berth.cri.v1.StatusRequest;
@@ -85,7 +78,6 @@ import io.berth.cri.v1.UpdateRuntimeConfigRequest;
 import io.berth.cri.v1.UpdateRuntimeConfigResponse;
 import io.berth.cri.v1.VersionRequest;
 import io.berth.cri.v1.VersionResponse;
-import io.berth.oci.Json;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxManager;
 import io.berth.sandbox.SandboxStore;
@@ -94,9 +86,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.CancellationException;
-import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -118,11 +108,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   private final ExecSync execs;
   private final UsageReports usage;
   private final StatsGrpcAnswers stats;
-  private final CniNetworks networks;
-  private final RuntimeHandlers handlers;
-  private final HostFeatures host;
-  private final UserNamespaceSupport users;
-  private final Conmon conmon;
+  private final StatusGrpcAnswers status;
+  private final ListGrpcAnswers lists;
   private final VerboseInfo verbose;
   private final PodEvents events;
   private final ContainerUpdater updater;
@@ -140,11 +127,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       ContainerManager manager,
       ExecSync execs,
       UsageReports usage,
-      CniNetworks networks,
-      RuntimeHandlers handlers,
-      HostFeatures host,
-      UserNamespaceSupport users,
-      Conmon conmon,
+      StatusGrpcAnswers status,
       VerboseInfo verbose,
       PodEvents events,
       ContainerUpdater updater,
@@ -161,11 +144,8 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     this.execs = execs;
     this.usage = usage;
     this.stats = new StatsGrpcAnswers(info.storePath());
-    this.networks = networks;
-    this.handlers = handlers;
-    this.host = host;
-    this.users = users;
-    this.conmon = conmon;
+    this.status = status;
+    this.lists = new ListGrpcAnswers(sandboxes, containers);
     this.verbose = verbose;
     this.events = events;
     this.updater = updater;
@@ -190,80 +170,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
 
   @Override
   public void status(StatusRequest request, StreamObserver<StatusResponse> observer) {
-    answer(
-        observer,
-        () -> {
-          NetworkStatus network = networks.status();
-          StatusResponse.Builder response =
-              StatusResponse.newBuilder()
-                  .setStatus(
-                      RuntimeStatus.newBuilder()
-                          .addConditions(runtimeReady())
-                          .addConditions(
-                              condition(
-                                  "NetworkReady",
-                                  network.ready(),
-                                  network.ready() ? "" : "NetworkPluginNotReady",
-                                  network.ready()
-                                      ? ""
-                                      : "Network plugin returns error: " + network.message())))
-                  .setFeatures(
-                      RuntimeFeatures.newBuilder()
-                          .setSupplementalGroupsPolicy(true)
-                          .setMountOptions(true)
-                          .setUserNamespacesHostNetwork(users.obstacle().isEmpty()));
-          // The default handler is listed under its name and under the empty one.
-          for (String name : Stream.concat(Stream.of(""), handlers.names().stream()).toList()) {
-            response.addRuntimeHandlers(
-                RuntimeHandler.newBuilder()
-                    .setName(name)
-                    .setFeatures(
-                        GrpcAnswers.features(
-                            handlers.features(name), host, users.obstacle().isEmpty())));
-          }
-          if (request.getVerbose()) {
-            response.putInfo("config", info.configJson());
-            response.putInfo("network", json(network));
-          }
-          return response.build();
-        });
-  }
-
-  /**
-   * What every pod needs besides the network; looked up each time, as it may be installed
-   * meanwhile.
-   */
-  private RuntimeCondition runtimeReady() {
-    if (!conmon.isInstalled()) {
-      return condition(
-          "RuntimeReady",
-          false,
-          "MonitorMissing",
-          "conmon isn't installed; install it or correct containers.conmon");
-    }
-    if (!handlers.isDefaultInstalled()) {
-      String name = handlers.defaultName();
-      return condition(
-          "RuntimeReady",
-          false,
-          "HandlerMissing",
-          "the program of the default runtime handler "
-              + name
-              + " isn't installed; install it or correct runtimes."
-              + name
-              + ".path");
-    }
-    return condition("RuntimeReady", true, "", "");
-  }
-
-  private static RuntimeCondition condition(
-      String type, boolean status, String reason, String message) {
-    return RuntimeCondition.newBuilder()
-        .setType(type)
-        .setStatus(status)
-        .setReason(reason)
-        .setMessage(message)
-        .build();
+    answer(observer, () -> status.status(request.getVerbose()));
   }
 
   @Override
@@ -358,7 +265,10 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
         observer,
         () ->
             ListPodSandboxResponse.newBuilder()
-                .addAllItems(matching(request.getFilter()).map(GrpcAnswers::sandbox).toList())
+                .setUnknownFields(
+                    WireGrpcItems.field(
+                        ListPodSandboxResponse.ITEMS_FIELD_NUMBER,
+                        lists.sandboxes(request.getFilter()).toList()))
                 .build());
   }
 
@@ -366,17 +276,15 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   public void streamPodSandboxes(
       StreamPodSandboxesRequest request, StreamObserver<StreamPodSandboxesResponse> observer) {
     GrpcParts.send(
-        matching(request.getFilter()).map(GrpcAnswers::sandbox),
-        part -> StreamPodSandboxesResponse.newBuilder().addAllPodSandboxes(part).build(),
+        lists.sandboxes(request.getFilter()),
+        ByteString::size,
+        part ->
+            StreamPodSandboxesResponse.newBuilder()
+                .setUnknownFields(
+                    WireGrpcItems.field(
+                        StreamPodSandboxesResponse.POD_SANDBOXES_FIELD_NUMBER, part))
+                .build(),
         observer);
-  }
-
-  private Stream<Sandbox> matching(PodSandboxFilter filter) {
-    return sandboxes.list().stream()
-        .filter(s -> s.id().value().startsWith(filter.getId()))
-        .filter(s -> !filter.hasState() || GrpcAnswers.state(s) == filter.getState().getState())
-        .filter(s ->
-            s.config().labels().entrySet().containsAll(filter.getLabelSelectorMap().entrySet()));
   }
 
   @Override
@@ -451,8 +359,10 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
         observer,
         () ->
             ListContainersResponse.newBuilder()
-                .addAllContainers(
-                    matching(request.getFilter()).map(GrpcAnswers::container).toList())
+                .setUnknownFields(
+                    WireGrpcItems.field(
+                        ListContainersResponse.CONTAINERS_FIELD_NUMBER,
+                        lists.containers(request.getFilter()).toList()))
                 .build());
   }
 
@@ -460,18 +370,14 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
   public void streamContainers(
       StreamContainersRequest request, StreamObserver<StreamContainersResponse> observer) {
     GrpcParts.send(
-        matching(request.getFilter()).map(GrpcAnswers::container),
-        part -> StreamContainersResponse.newBuilder().addAllContainers(part).build(),
+        lists.containers(request.getFilter()),
+        ByteString::size,
+        part ->
+            StreamContainersResponse.newBuilder()
+                .setUnknownFields(
+                    WireGrpcItems.field(StreamContainersResponse.CONTAINERS_FIELD_NUMBER, part))
+                .build(),
         observer);
-  }
-
-  private Stream<Container> matching(ContainerFilter filter) {
-    return containers.list().stream()
-        .filter(c -> c.id().value().startsWith(filter.getId()))
-        .filter(c -> !filter.hasState() || GrpcAnswers.state(c) == filter.getState().getState())
-        .filter(c -> c.sandboxId().value().startsWith(filter.getPodSandboxId()))
-        .filter(c ->
-            c.config().labels().entrySet().containsAll(filter.getLabelSelectorMap().entrySet()));
   }
 
   @Override
@@ -567,6 +473,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       StreamContainerStatsRequest request, StreamObserver<StreamContainerStatsResponse> observer) {
     GrpcParts.send(
         containerStats(request.getFilter()).stream(),
+        MessageLite::getSerializedSize,
         part -> StreamContainerStatsResponse.newBuilder().addAllContainerStats(part).build(),
         observer);
   }
@@ -613,6 +520,7 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       StreamObserver<StreamPodSandboxStatsResponse> observer) {
     GrpcParts.send(
         podStats(request.getFilter()).stream(),
+        MessageLite::getSerializedSize,
         part -> StreamPodSandboxStatsResponse.newBuilder().addAllPodSandboxStats(part).build(),
         observer);
   }
@@ -649,7 +557,12 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       StreamObserver<ListPodSandboxMetricsResponse> observer) {
     answer(
         observer,
-        () -> ListPodSandboxMetricsResponse.newBuilder().addAllPodMetrics(podMetrics()).build());
+        () ->
+            ListPodSandboxMetricsResponse.newBuilder()
+                .setUnknownFields(
+                    WireGrpcItems.field(
+                        ListPodSandboxMetricsResponse.POD_METRICS_FIELD_NUMBER, podMetrics()))
+                .build());
   }
 
   @Override
@@ -658,11 +571,17 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
       StreamObserver<StreamPodSandboxMetricsResponse> observer) {
     GrpcParts.send(
         podMetrics().stream(),
-        part -> StreamPodSandboxMetricsResponse.newBuilder().addAllPodSandboxMetrics(part).build(),
+        ByteString::size,
+        part ->
+            StreamPodSandboxMetricsResponse.newBuilder()
+                .setUnknownFields(
+                    WireGrpcItems.field(
+                        StreamPodSandboxMetricsResponse.POD_SANDBOX_METRICS_FIELD_NUMBER, part))
+                .build(),
         observer);
   }
 
-  private List<PodSandboxMetrics> podMetrics() {
+  private List<ByteString> podMetrics() {
     MetricsGrpcAnswers answers = new MetricsGrpcAnswers();
     usage.metrics(answers);
     return answers.pods();
@@ -734,9 +653,5 @@ public final class RuntimeGrpcService extends RuntimeServiceGrpc.RuntimeServiceI
     CancellationException given = new CancellationException("the caller gave up");
     given.initCause(e);
     return given;
-  }
-
-  private static String json(Object value) throws IOException {
-    return Optional.ofNullable(Json.MAPPER.writeValueAsString(value)).orElse("{}");
   }
 }

@@ -104,7 +104,9 @@ final class UsageReports implements AutoCloseable {
   private OfContainer read(KernelFile file, Container container) {
     return new OfContainer(
         container,
-        container.state().live() ? cgroups.usage(file, container.cgroup()) : Optional.empty(),
+        container.state().live()
+            ? cgroups.usage(file, container.cgroup(), container.update())
+            : Optional.empty(),
         layers.get(container.id().value()));
   }
 
@@ -133,7 +135,7 @@ final class UsageReports implements AutoCloseable {
         .map(pod ->
             new OfPod(
                 pod.sandbox(),
-                cgroups.usage(file, pod.sandbox().cgroup().path()),
+                cgroups.usage(file, pod.sandbox().cgroup().path(), pod.sandbox().config()),
                 pod.network(),
                 running(pod.members().stream(), file)))
         .toList();
@@ -158,7 +160,7 @@ final class UsageReports implements AutoCloseable {
     List<SandboxId> ids = new ArrayList<>();
     List<Path> pins = new ArrayList<>();
     for (Sandbox pod : pods) {
-      Path pin = layout.paths(pod).network();
+      Path pin = layout.network(pod);
       if (pin != null) {
         ids.add(pod.id());
         pins.add(pin);
@@ -200,6 +202,7 @@ final class UsageReports implements AutoCloseable {
           metrics.container(
               file,
               container.cgroup(),
+              container.update(),
               container.startedAt(),
               layers
                   .get(container.id().value())

@@ -2,6 +2,7 @@ package io.berth.runtime;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.google.protobuf.MessageLite;
 import io.berth.cri.v1.StreamContainersResponse;
 import io.berth.linux.RecordFolder;
 import io.grpc.stub.StreamObserver;
@@ -23,6 +24,7 @@ class GrpcPartsTest {
     boolean[] completed = new boolean[1];
     GrpcParts.send(
         containers,
+        MessageLite::getSerializedSize,
         part -> StreamContainersResponse.newBuilder().addAllContainers(part).build(),
         new StreamObserver<>() {
           @Override

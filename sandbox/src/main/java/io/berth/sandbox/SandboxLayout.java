@@ -48,7 +48,7 @@ public final class SandboxLayout {
   public Paths paths(Sandbox sandbox) {
     SandboxId id = sandbox.id();
     return new Paths(
-        sandbox.ownNetwork() ? networkNamespace(id) : null,
+        network(sandbox),
         sandbox.ownIpc() ? pins(id).resolve("ipc") : null,
         sandbox.ownNetwork() ? pins(id).resolve("uts") : null,
         sandbox.ownIpc() ? sharedMemory(id) : MACHINE_SHM,
@@ -56,6 +56,11 @@ public final class SandboxLayout {
         folder(id).resolve("resolv.conf"),
         folder(id).resolve("hosts"),
         userNamespace(sandbox));
+  }
+
+  /// Where its network namespace is pinned, absent when it is the machine's.
+  public @Nullable Path network(Sandbox sandbox) {
+    return sandbox.ownNetwork() ? networkNamespace(sandbox.id()) : null;
   }
 
   /// The pod's user namespace, absent when its users are the machine's.

@@ -35,8 +35,11 @@ abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
     return cgroups.unified() ? new CgroupReaderV2(cgroups) : new CgroupReaderV1(cgroups);
   }
 
+  /** What need not be read at every look. Of a cgroup that has gone nothing is known. */
+  abstract Standing standing(KernelFile file, byte[] cgroup);
+
   /** Empty when the cgroup has gone. The rate isn't known here. */
-  abstract Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup);
+  abstract Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup, Standing standing);
 
   /** Whether this machine keeps the count of which this metric is made. */
   abstract boolean tells(Metric metric);
@@ -46,7 +49,7 @@ abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
    *
    * @return false, and nothing told, when the cgroup has gone
    */
-  abstract boolean metrics(KernelFile file, byte[] cgroup, MetricSink sink);
+  abstract boolean metrics(KernelFile file, byte[] cgroup, Standing standing, MetricSink sink);
 
   /** Folder of the processes' list. */
   abstract byte[] processFolder(byte[] cgroup);

@@ -28,7 +28,6 @@ final class CgroupReaderV1 extends CgroupReader {
   private static final byte[] MEMORY_KERNEL = KernelFile.name("memory.kmem.usage_in_bytes");
   private static final byte[] MEMORY_OOM = KernelFile.name("memory.oom_control");
   private static final byte[] MEMORY_STAT = KernelFile.name("memory.stat");
-  private static final byte[] SWAP_USAGE = KernelFile.name("memory.memsw.usage_in_bytes");
   private static final byte[] SWAP_LIMIT = KernelFile.name("memory.memsw.limit_in_bytes");
   private static final byte[] PIDS_CURRENT = KernelFile.name("pids.current");
   private static final byte[] PIDS_MAX = KernelFile.name("pids.max");
@@ -38,7 +37,8 @@ final class CgroupReaderV1 extends CgroupReader {
       KernelFile.name("blkio.throttle.io_serviced_recursive");
 
   private static final KernelFile.Keys USAGE_KEYS =
-      new KernelFile.Keys("total_inactive_file", "total_rss", "total_pgfault", "total_pgmajfault");
+      new KernelFile.Keys(
+          "total_inactive_file", "total_rss", "total_pgfault", "total_pgmajfault", "total_swap");
   private static final KernelFile.Keys METRIC_KEYS =
       new KernelFile.Keys(
           "total_inactive_file",
@@ -75,7 +75,37 @@ final class CgroupReaderV1 extends CgroupReader {
   }
 
   @Override
-  Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup) {
+  Standing standing(KernelFile file, byte[] cgroup) {
+    var recorder = new Standing.Recorder();
+    byte[] folder = folder(memory, cgroup);
+    long memoryLimit = file.readNumber(folder, MEMORY_LIMIT);
+    boolean memoryLimited = memoryLimit != ABSENT && !unlimited(memoryLimit);
+    long swapLimit = file.readNumber(folder, SWAP_LIMIT);
+    recorder.limit(Metric.SPEC_MEMORY_LIMIT, file, folder, MEMORY_LIMIT);
+    recorder.limit(Metric.SPEC_MEMORY_SWAP_LIMIT, file, folder, SWAP_LIMIT);
+    recorder.limit(Metric.SPEC_MEMORY_RESERVATION, file, folder, MEMORY_SOFT_LIMIT);
+    if (!memoryLimited) {
+      recorder.value(Metric.MEMORY_FAILCNT, file.readNumber(folder, MEMORY_FAILCNT));
+    }
+    folder = folder(cpu, cgroup);
+    long quota = file.readNumber(folder, CPU_QUOTA); // -1 is none
+    recorder.value(Metric.SPEC_CPU_SHARES, file.readNumber(folder, CPU_SHARES));
+    recorder.value(Metric.SPEC_CPU_PERIOD, file.readNumber(folder, CPU_PERIOD));
+    recorder.value(Metric.SPEC_CPU_QUOTA, quota);
+    if (quota < 0) {
+      throttling(file, folder, recorder);
+    }
+    recorder.limit(Metric.THREADS_MAX, file, folder(pids, cgroup), PIDS_MAX);
+    boolean huge = hugePages.anyToUse();
+    if (!huge) {
+      hugePages.metrics(file, cgroup, recorder);
+    }
+    return new Standing(
+        memoryLimit, swapLimit, quota >= 0, memoryLimited, huge, recorder.samples());
+  }
+
+  @Override
+  Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup, Standing standing) {
     byte[] folder = folder(memory, cgroup);
     long at = Clocks.wallNanos();
     long cpuNanos = file.readNumber(folder(cpuacct, cgroup), CPUACCT_USAGE);
@@ -86,10 +116,10 @@ final class CgroupReaderV1 extends CgroupReader {
     long[] stat = new long[USAGE_KEYS.size()];
     var _ = file.readTable(folder, MEMORY_STAT, USAGE_KEYS, stat);
     long workingSet = workingSet(used, stat[0]);
-    // Memory and swap together; absent where swap isn't accounted.
-    long both = file.readNumber(folder, SWAP_USAGE);
-    long swap = both == ABSENT || used == ABSENT ? ABSENT : Math.max(0, both - used);
-    long swapAvailable = both == ABSENT ? ABSENT : upTo(file.readNumber(folder, SWAP_LIMIT), both);
+    long swap = stat[4]; // absent where swap isn't accounted
+    // The limit is one of memory and swap together.
+    long swapAvailable =
+        swap == ABSENT || used == ABSENT ? ABSENT : upTo(standing.swapLimit(), used + swap);
     return Optional.of(
         new CgroupUsage(
             at,
@@ -98,7 +128,7 @@ final class CgroupReaderV1 extends CgroupReader {
             optional(used),
             optional(workingSet),
             optional(stat[1]),
-            optional(upTo(file.readNumber(folder, MEMORY_LIMIT), workingSet)),
+            optional(upTo(standing.memoryLimit(), workingSet)),
             optional(stat[2]),
             optional(stat[3]),
             optional(swap),
@@ -123,21 +153,25 @@ final class CgroupReaderV1 extends CgroupReader {
   }
 
   @Override
-  boolean metrics(KernelFile file, byte[] cgroup, MetricSink sink) {
+  boolean metrics(KernelFile file, byte[] cgroup, Standing standing, MetricSink sink) {
     long cpuNanos = file.readNumber(folder(cpuacct, cgroup), CPUACCT_USAGE);
     if (cpuNanos == ABSENT) {
       return false;
     }
     sink.seconds(Metric.CPU_USAGE, cpuNanos, MetricSink.ALL_CPUS);
+    standing.tell(sink);
     cpu(file, cgroup, sink);
-    memory(file, folder(memory, cgroup), sink);
-    byte[] folder = folder(pids, cgroup);
-    sink.value(Metric.THREADS, file.readNumber(folder, PIDS_CURRENT));
-    sink.limit(Metric.THREADS_MAX, file, folder, PIDS_MAX);
-    folder = folder(blkio, cgroup);
+    if (standing.cpuLimited()) {
+      throttling(file, folder(cpu, cgroup), sink);
+    }
+    memory(file, folder(memory, cgroup), standing, sink);
+    sink.value(Metric.THREADS, file.readNumber(folder(pids, cgroup), PIDS_CURRENT));
+    byte[] folder = folder(blkio, cgroup);
     io(file, folder, IO_BYTES, true, sink);
     io(file, folder, IO_OPERATIONS, false, sink);
-    hugePages.metrics(file, cgroup, sink);
+    if (standing.hugePages()) {
+      hugePages.metrics(file, cgroup, sink);
+    }
     pressureMetrics(file, cgroup, sink);
     return true;
   }
@@ -149,19 +183,18 @@ final class CgroupReaderV1 extends CgroupReader {
       sink.value(Metric.CPU_USER, ticks[0] == ABSENT ? ABSENT : ticks[0] / TICKS_PER_SECOND);
       sink.value(Metric.CPU_SYSTEM, ticks[1] == ABSENT ? ABSENT : ticks[1] / TICKS_PER_SECOND);
     }
-    folder = folder(cpu, cgroup);
+  }
+
+  private static void throttling(KernelFile file, byte[] folder, MetricSink sink) {
     long[] stat = new long[CPU_KEYS.size()];
     if (file.readTable(folder, CPU_STAT, CPU_KEYS, stat)) {
       sink.value(Metric.CFS_PERIODS, stat[0]);
       sink.value(Metric.CFS_THROTTLED_PERIODS, stat[1]);
       sink.seconds(Metric.CFS_THROTTLED, stat[2]);
     }
-    sink.value(Metric.SPEC_CPU_SHARES, file.readNumber(folder, CPU_SHARES));
-    sink.value(Metric.SPEC_CPU_PERIOD, file.readNumber(folder, CPU_PERIOD));
-    sink.value(Metric.SPEC_CPU_QUOTA, file.readNumber(folder, CPU_QUOTA)); // -1 is none
   }
 
-  private static void memory(KernelFile file, byte[] folder, MetricSink sink) {
+  private static void memory(KernelFile file, byte[] folder, Standing standing, MetricSink sink) {
     long used = file.readNumber(folder, MEMORY_USAGE);
     sink.value(Metric.MEMORY_USAGE, used);
     long[] stat = new long[METRIC_KEYS.size()];
@@ -177,15 +210,14 @@ final class CgroupReaderV1 extends CgroupReader {
       sink.value(Metric.MEMORY_FAILURES, stat[8], "pgmajfault", "container");
     }
     sink.value(Metric.MEMORY_MAX_USAGE, file.readNumber(folder, MEMORY_MAX_USAGE));
-    sink.value(Metric.MEMORY_FAILCNT, file.readNumber(folder, MEMORY_FAILCNT));
+    if (standing.memoryLimited()) {
+      sink.value(Metric.MEMORY_FAILCNT, file.readNumber(folder, MEMORY_FAILCNT));
+    }
     sink.value(Metric.MEMORY_KERNEL, file.readNumber(folder, MEMORY_KERNEL));
     long[] kills = new long[OOM_KEYS.size()];
     if (file.readTable(folder, MEMORY_OOM, OOM_KEYS, kills)) {
       sink.value(Metric.OOM_EVENTS, kills[0]);
     }
-    sink.limit(Metric.SPEC_MEMORY_LIMIT, file, folder, MEMORY_LIMIT);
-    sink.limit(Metric.SPEC_MEMORY_RESERVATION, file, folder, MEMORY_SOFT_LIMIT);
-    sink.limit(Metric.SPEC_MEMORY_SWAP_LIMIT, file, folder, SWAP_LIMIT);
   }
 
   /** {@code MAJOR:MINOR OPERATION COUNT}, and at the end a line of totals. */

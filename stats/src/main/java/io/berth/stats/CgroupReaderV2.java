@@ -59,7 +59,43 @@ final class CgroupReaderV2 extends CgroupReader {
   }
 
   @Override
-  Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup) {
+  Standing standing(KernelFile file, byte[] cgroup) {
+    var recorder = new Standing.Recorder();
+    byte[] folder = folder(root, cgroup);
+    boolean cpuLimited = false;
+    if (file.read(folder, CPU_MAX) && file.nextLine() && file.nextWord()) {
+      long quota = file.number(); // "max" without one
+      cpuLimited = quota != ABSENT;
+      recorder.value(Metric.SPEC_CPU_QUOTA, quota);
+      if (file.nextWord()) {
+        recorder.value(Metric.SPEC_CPU_PERIOD, file.number());
+      }
+    }
+    long weight = file.readNumber(folder, CPU_WEIGHT);
+    if (weight != ABSENT) {
+      // The shares of v1, 2 to 262144, spread over the weights, 1 to 10000.
+      recorder.value(Metric.SPEC_CPU_SHARES, 2 + (weight - 1) * 262142 / 9999);
+    }
+    recorder.limit(Metric.SPEC_MEMORY_LIMIT, file, folder, MEMORY_MAX);
+    recorder.limit(Metric.SPEC_MEMORY_RESERVATION, file, folder, MEMORY_LOW);
+    recorder.limit(Metric.SPEC_MEMORY_SWAP_LIMIT, file, folder, SWAP_MAX);
+    recorder.limit(Metric.THREADS_MAX, file, folder, PIDS_MAX);
+    boolean huge = hugePages.anyToUse();
+    if (!huge) {
+      hugePages.metrics(file, cgroup, recorder);
+    }
+    long memoryLimit = file.readNumber(folder, MEMORY_MAX);
+    return new Standing(
+        memoryLimit,
+        file.readNumber(folder, SWAP_MAX),
+        cpuLimited,
+        memoryLimit != ABSENT,
+        huge,
+        recorder.samples());
+  }
+
+  @Override
+  Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup, Standing standing) {
     byte[] folder = folder(root, cgroup);
     long at = Clocks.wallNanos();
     long[] cpu = new long[CPU_USAGE_KEYS.size()];
@@ -71,7 +107,6 @@ final class CgroupReaderV2 extends CgroupReader {
     var _ = file.readTable(folder, MEMORY_STAT, USAGE_KEYS, stat);
     long workingSet = workingSet(used, stat[0]);
     long swapped = file.readNumber(folder, SWAP_CURRENT);
-    long swapLimit = swapped == ABSENT ? ABSENT : file.readNumber(folder, SWAP_MAX);
     return Optional.of(
         new CgroupUsage(
             at,
@@ -80,11 +115,11 @@ final class CgroupReaderV2 extends CgroupReader {
             optional(used),
             optional(workingSet),
             optional(stat[1]),
-            optional(upTo(file.readNumber(folder, MEMORY_MAX), workingSet)),
+            optional(upTo(standing.memoryLimit(), workingSet)),
             optional(stat[2]),
             optional(stat[3]),
             optional(swapped),
-            optional(upTo(swapLimit, swapped)),
+            optional(upTo(standing.swapLimit(), swapped)),
             optional(file.readNumber(folder, PIDS_CURRENT)),
             cpuPressure(file, cgroup),
             memoryPressure(file, cgroup),
@@ -108,16 +143,18 @@ final class CgroupReaderV2 extends CgroupReader {
   }
 
   @Override
-  boolean metrics(KernelFile file, byte[] cgroup, MetricSink sink) {
+  boolean metrics(KernelFile file, byte[] cgroup, Standing standing, MetricSink sink) {
     byte[] folder = folder(root, cgroup);
     if (!cpu(file, folder, sink)) {
       return false;
     }
+    standing.tell(sink);
     memory(file, folder, sink);
     sink.value(Metric.THREADS, file.readNumber(folder, PIDS_CURRENT));
-    sink.limit(Metric.THREADS_MAX, file, folder, PIDS_MAX);
     io(file, folder, sink);
-    hugePages.metrics(file, cgroup, sink);
+    if (standing.hugePages()) {
+      hugePages.metrics(file, cgroup, sink);
+    }
     pressureMetrics(file, cgroup, sink);
     return true;
   }
@@ -133,17 +170,6 @@ final class CgroupReaderV2 extends CgroupReader {
     sink.value(Metric.CFS_PERIODS, stat[3]);
     sink.value(Metric.CFS_THROTTLED_PERIODS, stat[4]);
     sink.seconds(Metric.CFS_THROTTLED, times(stat[5], 1000));
-    if (file.read(folder, CPU_MAX) && file.nextLine() && file.nextWord()) {
-      sink.value(Metric.SPEC_CPU_QUOTA, file.number()); // "max" without one
-      if (file.nextWord()) {
-        sink.value(Metric.SPEC_CPU_PERIOD, file.number());
-      }
-    }
-    long weight = file.readNumber(folder, CPU_WEIGHT);
-    if (weight != ABSENT) {
-      // The shares of v1, 2 to 262144, spread over the weights, 1 to 10000.
-      sink.value(Metric.SPEC_CPU_SHARES, 2 + (weight - 1) * 262142 / 9999);
-    }
     return true;
   }
 
@@ -170,9 +196,6 @@ final class CgroupReaderV2 extends CgroupReader {
       sink.value(Metric.MEMORY_FAILCNT, events[1]);
     }
     sink.value(Metric.MEMORY_SWAP, file.readNumber(folder, SWAP_CURRENT));
-    sink.limit(Metric.SPEC_MEMORY_LIMIT, file, folder, MEMORY_MAX);
-    sink.limit(Metric.SPEC_MEMORY_RESERVATION, file, folder, MEMORY_LOW);
-    sink.limit(Metric.SPEC_MEMORY_SWAP_LIMIT, file, folder, SWAP_MAX);
   }
 
   /** The sum came with kernel 5.18; before it there were only the parts. */

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /** The metrics of containers and pods. Safe for use by many threads. */
 public final class ContainerMetrics implements AutoCloseable {
@@ -17,14 +18,17 @@ public final class ContainerMetrics implements AutoCloseable {
   private static final long SMALL = 500;
 
   private final CgroupReader reader;
+  private final KnownCgroups known;
   private final Path store;
   private final CostlyCounts<ProcessCounts> processes;
+  private volatile @Nullable String device; // found once: it takes a walk over all mounts
 
   /**
    * @param store a folder on the file system of the writable layers
    */
   public ContainerMetrics(CgroupStats cgroups, Path store) {
     this.reader = cgroups.reader();
+    this.known = cgroups.known();
     this.store = store;
     this.processes =
         new CostlyCounts<>(
@@ -48,7 +52,12 @@ public final class ContainerMetrics implements AutoCloseable {
 
   public Disk disk() {
     try {
-      return new Disk(Files.getFileStore(store).name(), Optional.of(DiskSpace.of(store)));
+      String name = device;
+      if (name == null) {
+        name = Files.getFileStore(store).name();
+        device = name;
+      }
+      return new Disk(name, Optional.of(DiskSpace.of(store)));
     } catch (IOException | ErrnoException e) {
       return new Disk("", Optional.empty());
     }
@@ -58,17 +67,20 @@ public final class ContainerMetrics implements AutoCloseable {
    * Reads a container's metrics; one that has just gone has none.
    *
    * @param file the buffer of this pass
+   * @param limits as {@link CgroupStats#usage} takes it
    * @param startedAt nanoseconds since 1970
    * @param layerBytes what its writable layer takes
    */
   public void container(
       KernelFile file,
       String cgroup,
+      @Nullable Object limits,
       long startedAt,
       OptionalLong layerBytes,
       Disk disk,
       MetricSink sink) {
-    if (!reader.metrics(file, CgroupStats.path(cgroup), sink)) {
+    byte[] path = CgroupStats.path(cgroup);
+    if (!reader.metrics(file, path, known.standing(file, cgroup, path, limits), sink)) {
       return;
     }
     processes

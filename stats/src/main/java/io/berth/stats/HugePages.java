@@ -14,13 +14,17 @@ import java.util.List;
 final class HugePages {
   private static final Path SIZES = Path.of("/sys/kernel/mm/hugepages");
   private static final String PREFIX = "hugepages-";
+  private static final byte[] POOL = KernelFile.name("nr_hugepages");
+  private static final byte[] SURPLUS = KernelFile.name("nr_overcommit_hugepages");
 
   private static final class Size {
+    final byte[] pool;
     final String label;
     final byte[] usage;
     final byte[] maxUsage;
 
-    Size(String label, byte[] usage, byte[] maxUsage) {
+    Size(byte[] pool, String label, byte[] usage, byte[] maxUsage) {
+      this.pool = pool;
       this.label = label;
       this.usage = usage;
       this.maxUsage = maxUsage;
@@ -51,6 +55,7 @@ final class HugePages {
           String file = "hugetlb." + label;
           sizes.add(
               new Size(
+                  KernelFile.name(folder.toString()),
                   label,
                   KernelFile.name(file + usageSuffix),
                   maxUsageSuffix.isEmpty() ? new byte[0] : KernelFile.name(file + maxUsageSuffix)));
@@ -84,6 +89,16 @@ final class HugePages {
 
   boolean any() {
     return !sizes.isEmpty();
+  }
+
+  /**
+   * Whether the machine has any page of them, or would make one; if not, no count of them moves.
+   */
+  boolean anyToUse() {
+    var file = new KernelFile();
+    return sizes.stream()
+        .anyMatch(size ->
+            file.readNumber(size.pool, POOL) != 0 || file.readNumber(size.pool, SURPLUS) != 0);
   }
 
   void metrics(KernelFile file, byte[] cgroup, MetricSink sink) {

@@ -52,7 +52,7 @@ class CgroupReaderTest {
   void v1IsReadWhereEachControllerIsAndHasNoPressure() throws Exception {
     CgroupUsage usage = tree().v1().usage().orElseThrow();
     assertUsage(usage);
-    assertThat(usage.swapAvailable()).hasValue(3_008_192 - 1_004_096);
+    assertThat(usage.swapAvailable()).hasValue(3_008_192 - 1_000_000 - 4096);
     assertThat(usage.cpuPressure()).isNull();
     assertThat(usage.memoryPressure()).isNull();
     assertThat(usage.ioPressure()).isNull();
@@ -126,6 +126,37 @@ class CgroupReaderTest {
         .allMatch(count -> count.isEmpty());
     assertThat(usage.memoryPressure()).isNull();
     assertThat(tree.metrics()).containsOnlyKeys("CPU_USAGE total");
+  }
+
+  @Test
+  void limitsThatBerthChangedAreReadAtOnceAndOthersAreKeptForAWhile() throws Exception {
+    for (CgroupTree tree :
+        List.of(new CgroupTree(root.resolve("v1")).v1(), new CgroupTree(root.resolve("v2")).v2())) {
+      var stats = new CgroupStats(tree.cgroups());
+      var file = new KernelFile();
+      Object before = new Object();
+      assertThat(stats.usage(file, CgroupTree.CGROUP, before).orElseThrow().available())
+          .hasValue(2_100_000);
+      tree.file("memory/CG/memory.limit_in_bytes", "4000000\n").file("CG/memory.max", "4000000\n");
+      assertThat(stats.usage(file, CgroupTree.CGROUP, before).orElseThrow().available())
+          .hasValue(2_100_000);
+      assertThat(stats.usage(file, CgroupTree.CGROUP, new Object()).orElseThrow().available())
+          .hasValue(3_100_000);
+    }
+  }
+
+  @Test
+  void withoutALimitCountsThatOnlyALimitMovesAreToldAllTheSame() throws Exception {
+    assertThat(
+            tree()
+                .v1()
+                .file("cpu,cpuacct/CG/cpu.cfs_quota_us", "-1\n")
+                .file("memory/CG/memory.limit_in_bytes", "9223372036854771712\n")
+                .metrics())
+        .containsEntry("CFS_PERIODS", 40L)
+        .containsEntry("CFS_THROTTLED_PERIODS", 12L)
+        .containsEntry("MEMORY_FAILCNT", 5L)
+        .doesNotContainKey("SPEC_CPU_QUOTA");
   }
 
   @Test

@@ -163,27 +163,34 @@ final class CgroupTree {
     }
   }
 
+  Cgroups cgroups() {
+    return Cgroups.detect(root);
+  }
+
   CgroupReader reader() {
     return CgroupReader.of(Cgroups.detect(root));
   }
 
   Optional<CgroupUsage> usage() {
-    return new CgroupStats(Cgroups.detect(root)).usage(new KernelFile(), CGROUP);
+    return new CgroupStats(Cgroups.detect(root)).usage(new KernelFile(), CGROUP, null);
   }
 
   /** By metric and labels, as in {@code MEMORY_FAILURES pgfault container}. */
   Map<String, Long> metrics() {
     Map<String, Long> metrics = new TreeMap<>();
-    reader()
-        .metrics(
-            new KernelFile(),
-            KernelFile.name(CGROUP),
-            (metric, value, labels) -> {
-              if (labels.length != metric.labels().size()) {
-                throw new AssertionError("labels of " + metric);
-              }
-              metrics.put((metric + " " + String.join(" ", labels)).strip(), value);
-            });
+    var file = new KernelFile();
+    byte[] path = KernelFile.name(CGROUP);
+    CgroupReader reader = reader();
+    reader.metrics(
+        file,
+        path,
+        reader.standing(file, path),
+        (metric, value, labels) -> {
+          if (labels.length != metric.labels().size()) {
+            throw new AssertionError("labels of " + metric);
+          }
+          metrics.put((metric + " " + String.join(" ", labels)).strip(), value);
+        });
     return metrics;
   }
 }
