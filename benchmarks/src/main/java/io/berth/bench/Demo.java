@@ -132,6 +132,7 @@ public final class Demo implements Callable<Integer> {
       }
       title("exec in counter: " + String.join(" ", WHO_AM_I));
       say(client.exec(containers.getFirst().id(), WHO_AM_I).stdout().strip());
+      streamed(client, containers.getFirst().id());
       title("live stats, two samples");
       stats(client, containers);
       title("how long each stage took");
@@ -221,6 +222,16 @@ public final class Demo implements Callable<Integer> {
     } catch (NoSuchFileException notYet) {
       return List.of();
     }
+  }
+
+  private static void streamed(CriClient client, String container) {
+    List<String> command = List.of("echo", "hello");
+    title("the same as a stream, as kubectl exec does it: " + String.join(" ", command));
+    long begun = System.nanoTime();
+    String url = client.execUrl(container, command);
+    StreamTimes times =
+        WebSocketReader.read(url, WebSocketReader.COMMANDS, WebSocketReader.STDOUT, 0, begun);
+    say("first byte after %s ms".formatted(MarkdownTable.millis(times.firstByte())));
   }
 
   private static void stats(CriClient client, List<Running> containers)

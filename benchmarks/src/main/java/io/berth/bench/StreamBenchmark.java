@@ -20,7 +20,7 @@ import java.util.Locale;
  */
 final class StreamBenchmark {
   private static final int WARM_UP = 3;
-  private static final int STDOUT = 1;
+
   private static final long BYTES = 256L << 20;
   private static final List<String> WORD = List.of("echo", "word");
   private static final List<String> BULK = List.of("head", "-c", Long.toString(BYTES), "/dev/zero");
@@ -118,7 +118,11 @@ final class StreamBenchmark {
   private StreamTimes exec(String container, List<String> command) {
     long begun = System.nanoTime();
     return WebSocketReader.read(
-        client.execUrl(container, command), "v5.channel.k8s.io", STDOUT, 0, begun);
+        client.execUrl(container, command),
+        WebSocketReader.COMMANDS,
+        WebSocketReader.STDOUT,
+        0,
+        begun);
   }
 
   private static StreamTimes read(List<String> command) throws InterruptedException {

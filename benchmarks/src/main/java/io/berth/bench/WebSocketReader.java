@@ -17,6 +17,12 @@ import java.time.Duration;
 final class WebSocketReader {
   private static final Duration PATIENCE = Duration.ofMinutes(1);
   private static final int BUFFER = 64 << 10;
+
+  /** The newest protocol of commands, and the channel of their standard output. */
+  static final String COMMANDS = "v5.channel.k8s.io";
+
+  static final int STDOUT = 1;
+
   private static final int OPCODE = 0x0f;
   private static final int CONTINUATION = 0;
   private static final int BINARY = 2;

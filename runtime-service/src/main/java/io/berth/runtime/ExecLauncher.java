@@ -8,7 +8,6 @@ import io.berth.linux.Fd;
 import io.berth.linux.FdReader;
 import io.berth.linux.Subprocess;
 import io.berth.oci.Json;
-import io.berth.oci.RuntimeSpec;
 import io.berth.oci.RuntimeSpec.ConsoleSize;
 import io.berth.oci.RuntimeSpec.ContainerProcess;
 import io.berth.runtime.ContainerException.Reason;
@@ -22,6 +21,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,6 +53,9 @@ final class ExecLauncher {
   record Wanted(boolean tty, boolean stdin, @Nullable ConsoleSize size) {
     static final Wanted OUTPUT_ONLY = new Wanted(false, false, null);
   }
+
+  /** Of a config.json the one part wanted: the whole, with its seccomp rules, takes ten times. */
+  private record Made(@Nullable ContainerProcess process) {}
 
   static String operation(List<String> command, ContainerId id) {
     return "execute "
@@ -87,11 +90,17 @@ final class ExecLauncher {
    * Begins a command as the container's own user, with its environment and limits.
    *
    * @param limit for the runtime to begin it
+   * @param connected is given the pipes before the runtime has ended, as the command may have
+   *     written by then; what a runtime that fails says is never on standard output
    * @return empty when that took longer; nothing is left of it then
    * @throws ContainerException as {@link #require}; RUNTIME_FAILED when it could not begin
    */
   Optional<ExecProcess> start(
-      Container container, List<String> command, Wanted wanted, Duration limit)
+      Container container,
+      List<String> command,
+      Wanted wanted,
+      Duration limit,
+      Consumer<ExecStreams> connected)
       throws InterruptedException {
     require(container, command);
     AdoptedProcess.prepare();
@@ -109,6 +118,7 @@ final class ExecLauncher {
       Subprocess call =
           runtime.exec(id, spec, pidFile, console == null ? null : console.address(), streams);
       streams.handOver();
+      connected.accept(streams);
       Optional<Subprocess.Result> result = await(call, limit, container, pidFile);
       if (result.isEmpty()) {
         return Optional.empty();
@@ -211,10 +221,9 @@ final class ExecLauncher {
   /** The container's own process with another command. */
   private ContainerProcess process(Container container, List<String> command, Wanted wanted)
       throws IOException {
-    RuntimeSpec spec =
-        Json.read(
-            Files.readAllBytes(layout.spec(container.id())), RuntimeSpec.class, "config.json");
-    ContainerProcess own = spec.process();
+    ContainerProcess own =
+        Json.read(Files.readAllBytes(layout.spec(container.id())), Made.class, "config.json")
+            .process();
     if (own == null) {
       throw new IllegalStateException(
           "container " + container.id() + " has no process in its config.json");

@@ -60,6 +60,8 @@ final class ExecSession implements CommandTarget {
     if (streams.tty()) {
       streams.onResize(resizes);
     }
+    // Its first words may be there before the runtime that has begun it has ended.
+    var early = new AtomicReference<@Nullable OutputPump>();
     try (ExecProcess process =
         launcher
             .start(
@@ -67,19 +69,26 @@ final class ExecSession implements CommandTarget {
                 command,
                 new ExecLauncher.Wanted(
                     streams.tty(), streams.stdin().isPresent(), resizes.latest()),
-                FOR_EVER)
+                FOR_EVER,
+                pipes -> early.set(output(pipes.takeStdout(), streams.stdout())))
             .orElseThrow()) {
       resizes.applyTo(process);
-      return follow(process, streams);
+      OutputPump out = early.getAndSet(null);
+      return follow(
+          process,
+          streams,
+          out == null ? output(process.streams().takeStdout(), streams.stdout()) : out);
     } catch (ContainerException e) {
       return new CommandResult.Failed(String.valueOf(e.getMessage()));
+    } finally {
+      stop(early.get()); // it has not begun
     }
   }
 
-  private CommandResult follow(ExecProcess process, CommandStreams streams)
+  private CommandResult follow(
+      ExecProcess process, CommandStreams streams, @Nullable OutputPump out)
       throws InterruptedException {
     Thread input = input(process.streams().takeStdin(), streams);
-    OutputPump out = output(process.streams().takeStdout(), streams.stdout());
     OutputPump err = output(process.streams().takeStderr(), streams.stderr());
     boolean ended = false;
     try {

@@ -50,7 +50,9 @@ public final class ExecSync {
         Stages.time(
             "runtime exec",
             container.handler(),
-            () -> launcher.start(container, command, ExecLauncher.Wanted.OUTPUT_ONLY, limit));
+            () ->
+                launcher.start(
+                    container, command, ExecLauncher.Wanted.OUTPUT_ONLY, limit, _ -> {}));
     if (begun.isPresent()) {
       try (ExecProcess process = begun.get()) {
         Duration left = Duration.ofNanos(Math.max(0, deadline - System.nanoTime()));

@@ -1,9 +1,6 @@
 package io.berth.runtime;
 
 import com.google.protobuf.ByteString;
-import com.google.protobuf.CodedOutputStream;
-import com.google.protobuf.UnsafeByteOperations;
-import com.google.protobuf.WireFormat;
 import io.berth.cri.v1.ContainerMetrics;
 import io.berth.cri.v1.MetricDescriptor;
 import io.berth.cri.v1.MetricType;
@@ -12,14 +9,12 @@ import io.berth.cri.v1.UInt64Value;
 import io.berth.sandbox.Sandbox;
 import io.berth.stats.Metric;
 import io.berth.stats.MetricSink;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Metrics as CRI's messages, written straight as the wire has them: a hundred pods have six
@@ -30,12 +25,17 @@ final class MetricsGrpcAnswers implements UsageReports.PodSink {
   private static final List<String> LABELS =
       List.of("id", "image", "namespace", "pod", "container");
 
-  private static final int FEW = 8192; // bytes, about what the metrics of a container take
+  private static final int FEW = 16 << 10; // bytes, what the metrics of a container take
 
   private static final Map<Metric, byte[]> HEADS = heads();
 
-  private final List<Pod> pods = new ArrayList<>();
+  private final List<ByteString> pods = new ArrayList<>();
+  private final WireGrpcBuffer pod = new WireGrpcBuffer(FEW);
+  private final WireGrpcBuffer container = new WireGrpcBuffer(FEW);
+  private final WireGrpcBuffer scratch = new WireGrpcBuffer(128);
   private final Map<String, byte[]> extraLabels = new HashMap<>();
+  private @Nullable Sandbox sandbox;
+  private int containerIsEmpty; // length of a container that has no metrics
 
   static MetricDescriptor descriptor(Metric metric) {
     return MetricDescriptor.newBuilder()
@@ -46,146 +46,92 @@ final class MetricsGrpcAnswers implements UsageReports.PodSink {
         .build();
   }
 
-  /** The metrics of a pod itself, then those of its containers. */
-  private record Pod(Sandbox sandbox, Metrics metrics, List<Metrics> containers) {}
-
   @Override
   public MetricSink pod(Sandbox next) {
+    finishPod();
+    sandbox = next;
     String id = next.id().value();
-    Metrics metrics = new Metrics(id, PodSandboxMetrics.METRICS_FIELD_NUMBER, id, "", next, "");
-    pods.add(new Pod(next, metrics, new ArrayList<>()));
-    return metrics;
+    pod.string(PodSandboxMetrics.POD_SANDBOX_ID_FIELD_NUMBER, id);
+    byte[] labels = labels(id, "", next, "");
+    return (metric, value, extra) ->
+        write(pod, PodSandboxMetrics.METRICS_FIELD_NUMBER, metric, value, labels, extra);
   }
 
   @Override
-  public MetricSink container(Container container) {
-    if (pods.isEmpty()) {
+  public MetricSink container(Container next) {
+    if (sandbox == null) {
       throw new IllegalStateException("a container comes after its pod");
     }
-    Pod pod = pods.getLast();
-    String id = container.id().value();
-    Metrics metrics =
-        new Metrics(
-            id,
-            ContainerMetrics.METRICS_FIELD_NUMBER,
-            id,
-            container.imageName(),
-            pod.sandbox,
-            container.config().name());
-    pod.containers.add(metrics);
-    return metrics;
+    finishContainer();
+    String id = next.id().value();
+    container.string(ContainerMetrics.CONTAINER_ID_FIELD_NUMBER, id);
+    containerIsEmpty = container.length();
+    byte[] labels = labels(id, next.imageName(), sandbox, next.config().name());
+    return (metric, value, extra) ->
+        write(container, ContainerMetrics.METRICS_FIELD_NUMBER, metric, value, labels, extra);
   }
 
   /** A PodSandboxMetrics for each pod; containers that had gone are left out. */
   List<ByteString> pods() {
-    return pods.stream().map(MetricsGrpcAnswers::encoded).toList();
+    finishPod();
+    return List.copyOf(pods);
   }
 
-  private static ByteString encoded(Pod pod) {
-    List<byte[]> containers =
-        pod.containers.stream().filter(Metrics::any).map(Metrics::finish).toList();
-    byte[] own = pod.metrics.finish();
-    int size = own.length;
-    for (byte[] container : containers) {
-      size +=
-          CodedOutputStream.computeByteArraySize(
-              PodSandboxMetrics.CONTAINER_METRICS_FIELD_NUMBER, container);
+  private void finishContainer() {
+    if (container.length() > containerIsEmpty) {
+      pod.message(PodSandboxMetrics.CONTAINER_METRICS_FIELD_NUMBER, container);
     }
-    byte[] bytes = new byte[size];
-    try {
-      CodedOutputStream out = CodedOutputStream.newInstance(bytes);
-      out.writeRawBytes(own);
-      for (byte[] container : containers) {
-        out.writeByteArray(PodSandboxMetrics.CONTAINER_METRICS_FIELD_NUMBER, container);
-      }
-      out.checkNoSpaceLeft();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e); // of memory
-    }
-    return UnsafeByteOperations.unsafeWrap(bytes);
+    container.clear();
+    containerIsEmpty = 0;
   }
 
-  /** A PodSandboxMetrics or ContainerMetrics: an id, which is field 1 of both, and metrics. */
-  private final class Metrics implements MetricSink {
-    private final ByteArrayOutputStream bytes = new ByteArrayOutputStream(FEW);
-    private final CodedOutputStream out = CodedOutputStream.newInstance(bytes, FEW);
-    private final int field;
-    private final byte[] labels;
-    private boolean any;
-
-    /**
-     * @param field number of the metrics
-     */
-    Metrics(String id, int field, String label, String image, Sandbox sandbox, String container) {
-      this.field = field;
-      this.labels =
-          encodedLabels(label, image, sandbox.name().namespace(), sandbox.name().name(), container);
-      try {
-        out.writeString(PodSandboxMetrics.POD_SANDBOX_ID_FIELD_NUMBER, id);
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
+  private void finishPod() {
+    finishContainer();
+    if (sandbox != null) {
+      pods.add(pod.toByteString());
+      pod.clear();
+      sandbox = null;
     }
+  }
 
-    boolean any() {
-      return any;
+  private void write(
+      WireGrpcBuffer out, int field, Metric metric, long value, byte[] labels, String[] extra) {
+    byte[] head = HEADS.get(metric);
+    if (head == null) {
+      throw new IllegalArgumentException("metric " + metric);
     }
+    int size = head.length + labels.length;
+    for (String label : extra) {
+      size += extraLabel(label).length; // encoded by way of the scratch: before the value
+    }
+    scratch.clear();
+    if (value != 0) { // proto3 leaves out what is zero
+      scratch.number(UInt64Value.VALUE_FIELD_NUMBER, value);
+    }
+    size += 2 + scratch.length(); // a tag and a length below 128
+    out.head(field, size);
+    out.raw(head);
+    out.raw(labels);
+    for (String label : extra) {
+      out.raw(extraLabel(label));
+    }
+    out.message(io.berth.cri.v1.Metric.VALUE_FIELD_NUMBER, scratch);
+  }
 
-    @Override
-    public void add(Metric metric, long value, String... extra) {
-      any = true;
-      byte[] head = HEADS.get(metric);
-      int size = labels.length;
-      if (head == null) {
-        throw new IllegalArgumentException("metric " + metric);
-      }
-      size += head.length;
-      for (String label : extra) {
-        size += extraLabel(label).length;
-      }
-      int valueSize =
-          value == 0
-              ? 0
-              : CodedOutputStream.computeUInt64Size(UInt64Value.VALUE_FIELD_NUMBER, value);
-      size += 2 + valueSize; // a tag and a length below 128
-      try {
-        out.writeTag(field, WireFormat.WIRETYPE_LENGTH_DELIMITED);
-        out.writeUInt32NoTag(size);
-        out.writeRawBytes(head);
-        out.writeRawBytes(labels);
-        for (String label : extra) {
-          out.writeRawBytes(extraLabel(label));
-        }
-        out.writeTag(
-            io.berth.cri.v1.Metric.VALUE_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
-        out.writeUInt32NoTag(valueSize);
-        if (value != 0) { // proto3 leaves out what is zero
-          out.writeUInt64(UInt64Value.VALUE_FIELD_NUMBER, value);
-        }
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    }
-
-    byte[] finish() {
-      try {
-        out.flush();
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-      return bytes.toByteArray();
-    }
+  private byte[] labels(String id, String image, Sandbox of, String name) {
+    return encoded(id, image, of.name().namespace(), of.name().name(), name);
   }
 
   private byte[] extraLabel(String label) {
-    return extraLabels.computeIfAbsent(label, MetricsGrpcAnswers::encodedLabels);
+    return extraLabels.computeIfAbsent(label, this::encoded);
   }
 
-  private static byte[] encodedLabels(String... labels) {
-    return io.berth.cri.v1.Metric.newBuilder()
-        .addAllLabelValues(List.of(labels))
-        .build()
-        .toByteArray();
+  private byte[] encoded(String... labels) {
+    scratch.clear();
+    for (String label : labels) {
+      scratch.string(io.berth.cri.v1.Metric.LABEL_VALUES_FIELD_NUMBER, label);
+    }
+    return scratch.toByteArray();
   }
 
   /** Name and type of each metric. */

@@ -49,13 +49,12 @@ class MetricsGrpcAnswersTest {
     var answers = new MetricsGrpcAnswers();
     MetricSink ofPod = answers.pod(pod);
     ofPod.value(Metric.RECEIVE_BYTES, 1L << 40, "eth0");
+    ofPod.value(Metric.TRANSMIT_BYTES, 127, "eth0");
     MetricSink ofContainer = answers.container(container);
     ofContainer.value(Metric.MEMORY_RSS, 0);
     ofContainer.value(Metric.MEMORY_CACHE, -1);
     ofContainer.value(Metric.MEMORY_USAGE, Long.MAX_VALUE);
     ofContainer.value(Metric.MEMORY_FAILURES, 128, "pgfault", "");
-    ofPod.value(Metric.TRANSMIT_BYTES, 127, "eth0");
-
     String image = container.imageName();
     String name = container.config().name();
     assertThat(read(answers))
