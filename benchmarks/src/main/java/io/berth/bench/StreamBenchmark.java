@@ -19,6 +19,13 @@ import java.util.Locale;
  * each with a pipe of our own.
  */
 final class StreamBenchmark {
+  /**
+   * Before both sides, as before a command that somebody types. A runtime that is started on the
+   * heels of another one needs little more than half the time: that would favour whoever comes
+   * second.
+   */
+  private static final Duration REST = Duration.ofMillis(50);
+
   private static final int WARM_UP = 3;
 
   private static final long BYTES = 256L << 20;
@@ -59,7 +66,9 @@ final class StreamBenchmark {
     List<Duration> first = new ArrayList<>();
     List<Duration> floorFirst = new ArrayList<>();
     for (int i = -WARM_UP; i < times; i++) {
+      Thread.sleep(REST);
       StreamTimes ours = exec(container, WORD);
+      Thread.sleep(REST);
       StreamTimes bare = read(floor.execCommand(id, WORD));
       if (i >= 0) {
         first.add(ours.firstByte());
