@@ -27,6 +27,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 
 /** What berthd holds after many lives of pods is what it held after the first ones. */
 @Tag("root")
+@Tag("alone") // counts the cgroups of the whole machine
 @ExtendWith({DaemonLogs.class, FixtureRegistry.class})
 class LeaksIT {
   /** More by hand: {@code -Dberth.lives=1000}, as {@code ./dev soak} does. */

@@ -283,29 +283,49 @@ final class CriClient implements AutoCloseable {
   void containerStats() {
     call(
         "ListContainerStats",
-        () -> runtime().listContainerStats(ListContainerStatsRequest.getDefaultInstance()));
+        () ->
+            UnreadAnswer.of(
+                channel,
+                RuntimeServiceGrpc.getListContainerStatsMethod(),
+                ListContainerStatsRequest.getDefaultInstance()));
   }
 
   void podStats() {
     call(
         "ListPodSandboxStats",
-        () -> runtime().listPodSandboxStats(ListPodSandboxStatsRequest.getDefaultInstance()));
+        () ->
+            UnreadAnswer.of(
+                channel,
+                RuntimeServiceGrpc.getListPodSandboxStatsMethod(),
+                ListPodSandboxStatsRequest.getDefaultInstance()));
   }
 
   void podMetrics() {
     call(
         "ListPodSandboxMetrics",
-        () -> runtime().listPodSandboxMetrics(ListPodSandboxMetricsRequest.getDefaultInstance()));
+        () ->
+            UnreadAnswer.of(
+                channel,
+                RuntimeServiceGrpc.getListPodSandboxMetricsMethod(),
+                ListPodSandboxMetricsRequest.getDefaultInstance()));
   }
 
   /** What a kubelet asks each second to learn what has changed. */
   void relist() {
     call(
         "ListPodSandbox",
-        () -> runtime().listPodSandbox(ListPodSandboxRequest.getDefaultInstance()));
+        () ->
+            UnreadAnswer.of(
+                channel,
+                RuntimeServiceGrpc.getListPodSandboxMethod(),
+                ListPodSandboxRequest.getDefaultInstance()));
     call(
         "ListContainers",
-        () -> runtime().listContainers(ListContainersRequest.getDefaultInstance()));
+        () ->
+            UnreadAnswer.of(
+                channel,
+                RuntimeServiceGrpc.getListContainersMethod(),
+                ListContainersRequest.getDefaultInstance()));
   }
 
   void containerStatus(String id) {

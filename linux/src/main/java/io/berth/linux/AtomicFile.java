@@ -25,20 +25,33 @@ public final class AtomicFile {
    * @throws UncheckedIOException naming the file
    */
   public static void write(Path file, byte[] content) {
+    replace(file, content, true);
+    syncFolder(parent(file));
+  }
+
+  /**
+   * As {@link #write}, but without waiting for the disk: safe from the end of this process, not
+   * from the machine's. After that the file may hold its old content, or nothing.
+   */
+  public static void writeUnsynced(Path file, byte[] content) {
+    replace(file, content, false);
+  }
+
+  private static void replace(Path file, byte[] content, boolean sync) {
     Path temporary = file.resolveSibling(file.getFileName() + TEMPORARY);
     try {
       Files.deleteIfExists(temporary); // left by a crash
       Files.createFile(temporary, PosixFilePermissions.asFileAttribute(PRIVATE));
       // Not a FileChannel: a thread that is interrupted as a call is cancelled closes it, and a
-      // step
-      // that was taken would go unrecorded.
+      // step that was taken would go unrecorded.
       try (var output = new FileOutputStream(temporary.toFile())) {
         output.write(content);
-        output.getFD().sync();
+        if (sync) {
+          output.getFD().sync();
+        }
       }
       Files.move(
           temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-      syncFolder(parent(file));
     } catch (IOException e) {
       try {
         Files.deleteIfExists(temporary); // on a full disk it would take room for nothing

@@ -52,11 +52,23 @@ public final class RecordFolder<T> {
 
   /** Durable when it returns. */
   public void write(String id, T record) {
+    AtomicFile.write(file(id), json(record));
+  }
+
+  /**
+   * As {@link #write}, but what the machine's end voids anyway doesn't wait for the disk: see
+   * {@link AtomicFile#writeUnsynced}.
+   */
+  public void writeUnsynced(String id, T record) {
+    AtomicFile.writeUnsynced(file(id), json(record));
+  }
+
+  private byte[] json(T record) {
     ObjectNode node = MAPPER.createObjectNode();
     node.put(VERSION, formatVersion);
     node.setAll((ObjectNode) MAPPER.valueToTree(record));
     try {
-      AtomicFile.write(file(id), MAPPER.writeValueAsBytes(node));
+      return MAPPER.writeValueAsBytes(node);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("a " + type.getSimpleName() + " that is no JSON", e);
     }

@@ -35,6 +35,18 @@ class RecordFolderTest {
   }
 
   @Test
+  void anUnsyncedRecordReplacesASyncedOneAndIsReplacedByOne() {
+    Thing first = new Thing("first", 1, null, List.of());
+    Thing second = new Thing("second", 2, null, List.of());
+    records().write("id", first);
+    records().writeUnsynced("id", second);
+    assertThat(records().readAll()).isEqualTo(Map.of("id", second));
+    records().write("id", first);
+    assertThat(records().readAll()).isEqualTo(Map.of("id", first));
+    assertThat(folder).isDirectoryNotContaining("glob:**.tmp");
+  }
+
+  @Test
   void formatVersionComesFirstAndAbsentFieldsAreLeftOut() throws Exception {
     records().write("id", new Thing("n", 7, null, List.of()));
     assertThat(Files.readAllLines(folder.resolve("id.json")).get(1))

@@ -6,6 +6,8 @@ import io.berth.linux.ProcessRef;
 import io.berth.sandbox.Sandbox;
 import io.berth.sandbox.SandboxState;
 import io.berth.sandbox.SandboxStore;
+import io.berth.snapshot.Snapshot;
+import io.berth.snapshot.Snapshotter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -31,6 +33,7 @@ final class ContainerRecovery {
   private final ExitWatch exits;
   private final PodLifecycle pods;
   private final ContainerUpdater updater;
+  private final Snapshotter snapshotter;
   private final Debts debts;
   private final String bootId;
 
@@ -43,6 +46,7 @@ final class ContainerRecovery {
       ExitWatch exits,
       PodLifecycle pods,
       ContainerUpdater updater,
+      Snapshotter snapshotter,
       Debts debts,
       String bootId) {
     this.layout = layout;
@@ -53,6 +57,7 @@ final class ContainerRecovery {
     this.exits = exits;
     this.pods = pods;
     this.updater = updater;
+    this.snapshotter = snapshotter;
     this.debts = debts;
     this.bootId = bootId;
   }
@@ -74,6 +79,7 @@ final class ContainerRecovery {
       }
     }
     killOrphans();
+    removeOrphans();
   }
 
   /**
@@ -89,6 +95,26 @@ final class ContainerRecovery {
               .isPresent();
       if (!ready && container.state().live()) {
         teardown.killAll(container.cgroup());
+      }
+    }
+  }
+
+  /**
+   * Snapshots of containers that nobody knows, as the machine went down before their record was on
+   * disk: nothing of them can be in use.
+   */
+  private void removeOrphans() {
+    for (Snapshot snapshot : snapshotter.snapshots()) {
+      String key = snapshot.key();
+      if (ContainerId.isValid(key)
+          && store.byId(new ContainerId(key)).isEmpty()
+          && Files.notExists(layout.bundle(new ContainerId(key)))) {
+        try {
+          snapshotter.remove(key);
+          log.info("removed the snapshot of container {}, which has no record", key);
+        } catch (RuntimeException e) {
+          log.warn("remove the snapshot of container {} without a record: {}", key, e.getMessage());
+        }
       }
     }
   }

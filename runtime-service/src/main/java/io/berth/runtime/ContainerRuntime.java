@@ -112,7 +112,17 @@ public final class ContainerRuntime implements AutoCloseable {
     debts.register(ContainerUpdater.DEBT, debt -> updater.undo(new ContainerId(debt.subject())));
     recovery =
         new ContainerRecovery(
-            layout, store, sandboxes, handlers, teardown, exits, pods, updater, debts, bootId);
+            layout,
+            store,
+            sandboxes,
+            handlers,
+            teardown,
+            exits,
+            pods,
+            updater,
+            snapshotter,
+            debts,
+            bootId);
     MonitorControl monitors = new MonitorControl(layout);
     logs = new LogRotation(settings.logs(), store, monitors);
     ExecLauncher launcher = new ExecLauncher(layout, handlers, cgroups);

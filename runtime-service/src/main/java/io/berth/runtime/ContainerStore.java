@@ -18,7 +18,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Sole owner of the containers' records. Reads are answered from an immutable index, without a
- * lock. A transition is on disk before anyone sees it.
+ * lock. A transition is in its file before anyone sees it, and on disk where a reboot doesn't void
+ * it, see decision 33.
  */
 public final class ContainerStore {
   private static final int FORMAT_VERSION = 1;
@@ -161,7 +162,7 @@ public final class ContainerStore {
       return now.with(container);
     });
     try {
-      records.write(container.id().value(), container);
+      write(container);
     } catch (RuntimeException e) {
       index.updateAndGet(now -> now.without(container));
       throw e;
@@ -190,7 +191,7 @@ public final class ContainerStore {
         throw new IllegalStateException(
             "container " + id + " may not go from " + old.state() + " to " + changed.state());
       }
-      records.write(id.value(), changed);
+      write(changed);
       index.updateAndGet(now -> now.with(changed));
       listener.changed(old, changed);
       return changed;
@@ -212,6 +213,14 @@ public final class ContainerStore {
       }
     } finally {
       writer.unlock();
+    }
+  }
+
+  private void write(Container container) {
+    switch (container.state()) {
+      case CREATED, EXITED -> records.write(container.id().value(), container);
+      case CREATING, STARTING, RUNNING, REMOVING ->
+          records.writeUnsynced(container.id().value(), container);
     }
   }
 
