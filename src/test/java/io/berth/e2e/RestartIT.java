@@ -499,6 +499,33 @@ class RestartIT {
     }
   }
 
+  /** As after a power cut that came before the container's record was on disk. */
+  @Test
+  void theSnapshotOfAContainerWithoutARecordIsRemovedAtTheNextStart() throws Exception {
+    try (var daemon = BerthDaemon.with().registry(registry.address()).start();
+        var life = life(daemon)) {
+      pull(daemon);
+      PodSandboxConfig pod = Requests.pod(daemon, "forgetful").build();
+      String podId = life.run(pod);
+      String id = life.create(podId, pod, sleeper("known"));
+      Path known = daemon.rootFolder().resolve("snapshots").resolve(id);
+      Path orphan = known.resolveSibling("f".repeat(64));
+      String copy = TestTools.installed("cp", "coreutils").toString();
+      var _ = Commands.run(List.of(copy, "-a", known.toString(), orphan.toString()));
+      Path record = orphan.resolve("snapshot.json");
+      Files.writeString(
+          record, Files.readString(record).replace(id, orphan.getFileName().toString()));
+      daemon.kill9();
+      daemon.restart();
+      assertThat(orphan).doesNotExist();
+      assertThat(known).isDirectory();
+      life.start(id);
+      life.stopPod(podId);
+      life.removePod(podId);
+      daemon.assertNothingLeft(SETTLED);
+    }
+  }
+
   private static long leases(BerthDaemon daemon) throws IOException {
     try (Stream<Path> files = Files.list(daemon.leases().resolve(daemon.networkName()))) {
       return files.filter(f -> Character.isDigit(f.getFileName().toString().charAt(0))).count();

@@ -7,13 +7,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.TreeMap;
 import org.slf4j.Logger;
@@ -63,12 +64,15 @@ public final class RecordFolder<T> {
     AtomicFile.writeUnsynced(file(id), json(record));
   }
 
+  /** The version goes in front of what the mapper writes. */
   private byte[] json(T record) {
-    ObjectNode node = MAPPER.createObjectNode();
-    node.put(VERSION, formatVersion);
-    node.setAll((ObjectNode) MAPPER.valueToTree(record));
     try {
-      return MAPPER.writeValueAsBytes(node);
+      byte[] fields = MAPPER.writeValueAsBytes(record);
+      byte[] head =
+          ("{\n  \"" + VERSION + "\" : " + formatVersion + ",").getBytes(StandardCharsets.US_ASCII);
+      byte[] json = Arrays.copyOf(head, head.length + fields.length - 1);
+      System.arraycopy(fields, 1, json, head.length, fields.length - 1); // without its brace
+      return json;
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("a " + type.getSimpleName() + " that is no JSON", e);
     }
