@@ -346,6 +346,40 @@ class SystemdNodeIT {
   }
 
   @Test
+  void theOldFieldOfAppArmorCountsUnlessThereIsTheNewOneAndPrivilegedIsUnconfined()
+      throws Exception {
+    PodSandboxConfig.Builder pod = InstalledPods.pod("apparmor-old");
+    pod.getLinuxBuilder().getSecurityContextBuilder().setPrivileged(true);
+    String podId = pods.run(pod.build(), "runc");
+    ContainerConfig.Builder old = confined("old", null).toBuilder();
+    old.getLinuxBuilder().getSecurityContextBuilder().setApparmorProfile("unconfined");
+    assertThat(profile(pods.started(podId, pod.build(), old.build()))).isEqualTo("unconfined");
+    ContainerConfig.Builder both = confined("both", ProfileType.RuntimeDefault).toBuilder();
+    both.getLinuxBuilder().getSecurityContextBuilder().setApparmorProfile("unconfined");
+    assertThat(profile(pods.started(podId, pod.build(), both.build())))
+        .isEqualTo("berth-default (enforce)");
+    ContainerConfig.Builder missing = confined("missing", null).toBuilder();
+    missing
+        .getLinuxBuilder()
+        .getSecurityContextBuilder()
+        .setApparmorProfile("localhost/berth-e2e-missing");
+    assertThatThrownBy(() -> pods.life().create(podId, pod.build(), missing.build()))
+        .hasMessageContaining("AppArmor profile \"berth-e2e-missing\" isn't loaded");
+
+    ContainerConfig.Builder privileged =
+        confined("privileged", ProfileType.RuntimeDefault).toBuilder();
+    privileged.getLinuxBuilder().getSecurityContextBuilder().setPrivileged(true);
+    String all = pods.started(podId, pod.build(), privileged.build());
+    assertThat(profile(all)).isEqualTo("unconfined");
+    assertThat(life.exec(all, "cat", "/proc/self/cgroup"))
+        .as("it sees the machine's cgroups, and may make its own")
+        .contains("/berth-" + all + ".scope");
+    assertThat(life.exec(all, "sh", "-c", "mkdir /sys/fs/cgroup/berth-e2e && echo made"))
+        .isEqualTo("made\n");
+    Files.delete(CGROUPS.resolve("berth-e2e"));
+  }
+
+  @Test
   void usersOfAPodAreNobodyOnTheMachine() throws Exception {
     int root = 231072;
     IDMapping ids =
