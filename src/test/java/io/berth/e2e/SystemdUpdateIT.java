@@ -40,7 +40,8 @@ class SystemdUpdateIT {
           "hugetlb.2MB.max",
           "memory.high",
           "memory.max",
-          "memory.swap.max");
+          "memory.swap.max",
+          "pids.max");
 
   private final InstalledPods pods;
 
@@ -121,7 +122,7 @@ class SystemdUpdateIT {
 
   @ParameterizedTest
   @ValueSource(strings = {"runc", "crun"})
-  void newLimitsAreInForceAndStayWhenSystemdReloads(String handler) throws Exception {
+  void limitsAreInForceAndStayWhenSystemdReloads(String handler) throws Exception {
     PodSandboxConfig pod = InstalledPods.pod("updated-" + handler).build();
     String podId = pods.run(pod, handler);
     String id = pods.started(podId, pod, InstalledPods.container("main", first().build()));
@@ -129,6 +130,8 @@ class SystemdUpdateIT {
     assertThat(before)
         .containsEntry("cpu.max", "50000 100000")
         .containsEntry("memory.swap.max", Long.toString(16 * MIB));
+    reload();
+    assertThat(limits(id)).as("of a container that was never updated").isEqualTo(before);
 
     update(id, second());
     reload();

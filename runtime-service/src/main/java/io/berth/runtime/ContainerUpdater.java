@@ -102,11 +102,15 @@ final class ContainerUpdater {
           () -> handlers.get(container.handler()).update(id, resources));
       // After the runtime: runc passes over huge pages without a word.
       limits.write(container.cgroup(), wanted);
+      Map<String, String> now = limits.read(container.cgroup(), wanted);
+      if (tellSystemd(container, now)) {
+        limits.restore(container.cgroup(), now);
+      }
       limits.adjustOomScores(container.cgroup(), request.oomScoreAdj(), host.lowestOomScoreAdj());
       writeSpec(container, resources);
       store.update(id, c -> c.withUpdate(new Update(wanted, Map.of())));
       rollback.commit();
-    } catch (UncheckedIOException e) {
+    } catch (UncheckedIOException | IllegalStateException e) {
       throw new ContainerException(
           Reason.RUNTIME_FAILED,
           "update container " + id + ": " + e.getMessage() + "; " + afterwards(id),
@@ -116,6 +120,12 @@ final class ContainerUpdater {
           ? new ContainerException(e.reason(), e.getMessage() + "; " + afterwards(id), e)
           : e;
     }
+  }
+
+  /** True when the files have to be written again, as systemd has written them. */
+  private boolean tellSystemd(Container container, Map<String, String> contents)
+      throws InterruptedException {
+    return host.cgroupV2() && ScopeLimits.tell(container.cgroup(), contents);
   }
 
   /** To be asked when the undo has run, as it has before any catch. */
@@ -190,9 +200,7 @@ final class ContainerUpdater {
       return;
     }
     if (container.state().live()) {
-      if (host.cgroupV2()) {
-        ScopeLimits.tell(container.cgroup(), container.update().before());
-      }
+      boolean _ = tellSystemd(container, container.update().before());
       limits.restore(container.cgroup(), container.update().before());
       LinuxResources inForce = container.resources();
       if (inForce != null) {

@@ -137,6 +137,8 @@ final class SpecBuilder {
     UserNamespace users = request.sandboxPaths().user();
     ContainerMounts.Plan mounts = ContainerMounts.plan(request, mountTable);
     ContainerDevices.Plan devices = ContainerDevices.plan(request, settings.deviceOwnership());
+    RuntimeSpec.Resources resources =
+        ContainerResources.of(request, devices.rules(), pidsLimit, blockIo.of(request));
     RuntimeSpec spec =
         new RuntimeSpec(
             RuntimeSpec.VERSION,
@@ -145,12 +147,12 @@ final class SpecBuilder {
             null, // the UTS namespace that is joined has the pod's hostname
             mounts.mounts(),
             null,
-            annotations(request),
+            annotations(request, resources),
             new RuntimeSpec.Linux(
                 users == null ? null : mappings(users.uids(), request.features()),
                 users == null ? null : mappings(users.gids(), request.features()),
                 null, // sysctls belong to the pod
-                ContainerResources.of(request, devices.rules(), pidsLimit, blockIo.of(request)),
+                resources,
                 request.cgroupsPath(),
                 namespaces(request),
                 devices.devices(),
@@ -408,7 +410,7 @@ final class SpecBuilder {
     }
   }
 
-  private static Map<String, String> annotations(Request request) {
+  private static Map<String, String> annotations(Request request, RuntimeSpec.Resources resources) {
     ContainerConfig config = request.config();
     Sandbox sandbox = request.sandbox();
     Map<String, String> annotations = new LinkedHashMap<>();
@@ -424,6 +426,9 @@ final class SpecBuilder {
     if (sandbox.cgroup().driver() == CgroupDriver.SYSTEMD) {
       // crun would put the container one level below its scope, where the limits aren't seen.
       annotations.put("run.oci.systemd.subgroup", "");
+      if (request.host().cgroupV2()) {
+        annotations.putAll(ScopeLimits.annotations(resources));
+      }
     }
     annotations.put(ANNOTATION + "container-type", "container");
     annotations.put(ANNOTATION + "container-name", config.name());

@@ -1,6 +1,7 @@
 package io.berth.runtime;
 
 import com.google.errorprone.annotations.concurrent.GuardedBy;
+import io.berth.linux.ModifiedFiles;
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
@@ -8,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
@@ -16,7 +18,9 @@ import java.util.Set;
  * Whether the OOM killer struck in a cgroup of version 2 that was gone before its counter could be
  * read, as systemd removes a scope with its last process. The kernel counts a kill for every cgroup
  * above, too: what the parent has counted, and none of the others accounts for, was in this one.
- * Where that is not certain, the answer is no.
+ * When several have gone at once, it was in the one whose own counters the kernel has reported to
+ * change: a limit that is reached is counted, and reported, before anybody is killed for it. Where
+ * even that leaves two, the answer is no.
  */
 final class VanishedKills {
   private static final String COUNTER = "oom_kill ";
@@ -29,11 +33,14 @@ final class VanishedKills {
     final Set<Path> live = new HashSet<>();
     final Map<Path, Long> ended = new HashMap<>(); // with their kills
 
-    /** Two had gone at once, and whose the kills are can't be told. */
+    /** Two have gone at once, both with changed counters: whose the kills are can't be told. */
     boolean unsure;
   }
 
   @GuardedBy("this") private final Map<Path, Siblings> parents = new HashMap<>();
+
+  /** The counters of those that live. */
+  private final ModifiedFiles counters = new ModifiedFiles();
 
   /** To be told of each container that is there when berthd begins to watch it. */
   synchronized void begins(Path cgroup) {
@@ -48,6 +55,7 @@ final class VanishedKills {
         siblings.past = unaccounted(parent, siblings);
       }
       siblings.live.add(cgroup);
+      counters.watch(counters(cgroup));
     } catch (IOException gone) {
       // then this one will be, too
     }
@@ -59,6 +67,7 @@ final class VanishedKills {
     if (siblings != null) {
       siblings.live.remove(cgroup);
     }
+    counters.forget(counters(cgroup));
   }
 
   /** To be told of each that has ended while its cgroup was there. */
@@ -67,6 +76,7 @@ final class VanishedKills {
     if (siblings != null && siblings.live.remove(cgroup)) {
       siblings.ended.put(cgroup, kills);
     }
+    counters.forget(counters(cgroup));
   }
 
   /** Of one whose cgroup is gone; to be asked once. */
@@ -76,9 +86,16 @@ final class VanishedKills {
     if (siblings == null || !siblings.live.remove(cgroup)) {
       return false;
     }
+    boolean changed = counters.modified(counters(cgroup));
+    counters.forget(counters(cgroup));
     try {
       long unaccounted = unaccounted(parent, siblings);
-      if (!siblings.live.stream().allMatch(Files::exists)) {
+      List<Path> alsoGone =
+          siblings.live.stream().filter(sibling -> !Files.exists(sibling)).toList();
+      if (!alsoGone.isEmpty() && !changed) {
+        return false; // and what is unaccounted for is left to them
+      }
+      if (alsoGone.stream().anyMatch(sibling -> counters.modified(counters(sibling)))) {
         siblings.unsure = true;
         return false;
       }
@@ -128,9 +145,13 @@ final class VanishedKills {
     return Objects.requireNonNull(cgroup.getParent(), "the root is no container's cgroup");
   }
 
+  private static Path counters(Path cgroup) {
+    return cgroup.resolve("memory.events");
+  }
+
   /** In a cgroup and all beneath it, ever. */
   static long kills(Path cgroup) throws IOException {
-    for (String line : Files.readAllLines(cgroup.resolve("memory.events"))) {
+    for (String line : Files.readAllLines(counters(cgroup))) {
       if (line.startsWith(COUNTER)) {
         return Long.parseLong(line.substring(COUNTER.length()).strip());
       }

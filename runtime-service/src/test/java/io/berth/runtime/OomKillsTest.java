@@ -133,16 +133,44 @@ class OomKillsTest {
     assertThat(kills.struck(next)).isFalse();
   }
 
-  @Test
-  void whenTwoHaveGoneAtOnceNeitherIsAccused() throws IOException {
+  private final Container other =
+      Containers.of(Containers.id("bb"), "other", ContainerState.RUNNING);
+
+  /** Two have gone at once, with one kill between them. */
+  private OomKills twoGone(boolean counted, boolean otherCounted) throws IOException {
     OomKills kills = watchedPod(0);
-    Container other = Containers.of(Containers.id("bb"), "other", ContainerState.RUNNING);
     Path cgroup = Path.of("cgroup" + other.cgroup());
     write(cgroup + "/memory.events", "oom_kill 0\n");
     kills.watch(other);
+    if (counted) {
+      write(unified() + "/memory.events", "max 7\noom_kill 0\n");
+    }
+    if (otherCounted) {
+      write(cgroup + "/memory.events", "max 1\noom_kill 0\n");
+    }
     removeCgroup(cgroup);
     removeCgroup(unified());
     write(unified().getParent() + "/memory.events", "oom_kill 1\n");
+    return kills;
+  }
+
+  @Test
+  void ofTwoThatHaveGoneAtOnceTheOneWhoseCountersHaveChangedIsAccused() throws IOException {
+    OomKills kills = twoGone(true, false);
+    assertThat(kills.struck(other)).isFalse();
+    assertThat(kills.struck(container)).isTrue();
+  }
+
+  @Test
+  void soItIsInWhateverOrderTheyAreAskedAbout() throws IOException {
+    OomKills kills = twoGone(true, false);
+    assertThat(kills.struck(container)).isTrue();
+    assertThat(kills.struck(other)).isFalse();
+  }
+
+  @Test
+  void whenTwoHaveGoneAtOnceWithChangedCountersNeitherIsAccused() throws IOException {
+    OomKills kills = twoGone(true, true);
     assertThat(kills.struck(other)).isFalse();
     assertThat(kills.struck(container)).isFalse();
   }
