@@ -346,6 +346,7 @@ class SystemdNodeIT {
   }
 
   @Test
+  @SuppressWarnings("deprecation") // which is what it is about
   void theOldFieldOfAppArmorCountsUnlessThereIsTheNewOneAndPrivilegedIsUnconfined()
       throws Exception {
     PodSandboxConfig.Builder pod = InstalledPods.pod("apparmor-old");
