@@ -58,7 +58,7 @@ public record HostFeatures(
               : Files.exists(CGROUPS.resolve("memory/memory.memsw.limit_in_bytes")),
           v2
               ? Files.readString(CGROUPS.resolve("cgroup.controllers")).contains("hugetlb")
-              : Files.isDirectory(CGROUPS.resolve("hugetlb")),
+              : Files.exists(CGROUPS.resolve("hugetlb/cgroup.procs")), // and not a folder alone
           lowestOomScoreAdj,
           capabilities,
           Files.isReadable(APPARMOR_PROFILES) ? APPARMOR_PROFILES : null,
