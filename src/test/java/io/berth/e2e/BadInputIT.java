@@ -78,6 +78,8 @@ class BadInputIT {
                 """
                 [runtimes.gone]
                 path = "/nonexistent/runc"
+                [gc]
+                grace = "0s"
                 """)
             .start();
   }

@@ -129,6 +129,33 @@ class ImageCommandsIT {
     }
   }
 
+  @Test
+  void layersOfALostRecordStayForAWhileAndGcSaysHowLong(DockerRegistry registry) throws Exception {
+    String image = registry.address() + BUSYBOX;
+    try (var daemon = BerthDaemon.with().registry(registry.address()).start()) {
+      pull(daemon, image);
+      daemon.stop();
+      for (Path record : Leftovers.entries(daemon.rootFolder().resolve("images"))) {
+        Files.delete(record);
+      }
+      daemon.restart();
+      assertThat(images(daemon)).isZero();
+      assertThat(berth(daemon, "gc", "--explain").out())
+          .containsPattern("nothing refers to it; it goes in \\d+ (s|min), berth gc removes it");
+
+      pull(daemon, image);
+      assertThat(berth(daemon, "gc", "--explain").out()).doesNotContain("nothing refers");
+
+      daemon.stop();
+      for (Path record : Leftovers.entries(daemon.rootFolder().resolve("images"))) {
+        Files.delete(record);
+      }
+      daemon.restart();
+      assertThat(new BerthCli(daemon).run("gc")).contains(" freed").doesNotStartWith("0 B");
+      assertThat(berth(daemon, "gc", "--explain").out()).contains("no images and no layers");
+    }
+  }
+
   private static Path anyFile(BerthDaemon daemon) throws Exception {
     try (var files = Files.walk(daemon.layers())) {
       return files

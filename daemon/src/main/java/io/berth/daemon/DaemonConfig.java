@@ -274,7 +274,8 @@ public record DaemonConfig(
         high,
         low,
         table.duration("minimum_age", Duration.ZERO, Duration.ofDays(366)),
-        table.duration("interval", Duration.ofSeconds(1), Duration.ofDays(1)));
+        table.duration("interval", Duration.ofSeconds(1), Duration.ofDays(1)),
+        table.duration("grace", Duration.ZERO, Duration.ofDays(366)));
   }
 
   private static UnpackLimits readUnpack(ConfigTable table) {

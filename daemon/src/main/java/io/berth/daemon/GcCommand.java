@@ -4,16 +4,17 @@ import io.berth.admin.v1.GraphResponse;
 import io.berth.admin.v1.StoreImage;
 import io.berth.admin.v1.StoreLayer;
 import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/// Why things stay. What nobody holds goes at once, by itself.
+/// Why things stay. What nobody holds goes by itself, see `gc.grace`.
 @Command(
     name = "gc",
     description = {
-      "Removes layers that nothing refers to, which is done by itself whenever one becomes free.",
+      "Removes layers that nothing refers to at once; by itself that is done after gc.grace.",
       "Images that nobody uses: berth image prune, and [gc] of the configuration."
     },
     mixinStandardHelpOptions = true)
@@ -55,11 +56,23 @@ final class GcCommand implements Callable<Integer> {
           .append("): ")
           .append(
               layer.getHeldByCount() == 0
-                  ? "nothing refers to it; berth gc removes it"
+                  ? "nothing refers to it; it goes "
+                      + wait(layer.getGoesAt(), System.currentTimeMillis())
+                      + ", berth gc removes it at once"
                   : "held by " + String.join(", ", layer.getHeldByList()))
           .append('\n');
     }
     return text.isEmpty() ? "there are no images and no layers\n" : text.toString();
+  }
+
+  /// @param at nanoseconds since the epoch
+  /// @param now milliseconds since the epoch
+  static String wait(long at, long now) {
+    long seconds = TimeUnit.NANOSECONDS.toSeconds(at) - TimeUnit.MILLISECONDS.toSeconds(now);
+    if (seconds <= 0) {
+      return "at the next look";
+    }
+    return "in " + (seconds < 120 ? seconds + " s" : seconds / 60 + " min");
   }
 
   private static String why(StoreImage image) {

@@ -10,7 +10,6 @@ import io.berth.image.ImageExporter;
 import io.berth.image.ImageGc;
 import io.berth.image.ImageGrpcService;
 import io.berth.image.ImageImporter;
-import io.berth.image.ImagePruner;
 import io.berth.image.ImagePuller;
 import io.berth.image.ImageStore;
 import io.berth.image.ImageTrust;
@@ -24,6 +23,7 @@ import io.berth.image.RegistryClient;
 import io.berth.image.RegistryHosts;
 import io.berth.image.ScrubMark;
 import io.berth.image.Scrubber;
+import io.berth.image.StoreGraph;
 import io.berth.image.StoreVerifier;
 import io.berth.linux.CgroupDriver;
 import io.berth.linux.Cgroups;
@@ -62,6 +62,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -115,7 +116,7 @@ final class Services implements AutoCloseable {
         push(open, FlightRecorder.start(root.resolve("recorder"), config.recorder().size()));
     DebtLedger debts = push(open, new DebtLedger(root.resolve("debts"), clock));
 
-    var snapshotter = new OverlaySnapshotter(root, debts);
+    var snapshotter = new OverlaySnapshotter(root, debts, config.gc().grace());
     debts.register(OverlaySnapshotter.DELETE_TREE, snapshotter::settle);
     debts.register("release", debt -> snapshotter.release(debt.subject()));
     var images = new ImageStore(root, snapshotter, config.images().pinned(), clock);
@@ -230,6 +231,13 @@ final class Services implements AutoCloseable {
                 streaming,
                 new SandboxLayout(run, root)));
 
+    Supplier<StoreGraph> graphs =
+        () ->
+            StoreGraph.of(
+                images,
+                snapshotter,
+                id -> runtime.containers().find(id).map(container -> container.imageId()));
+
     var operations = new OperationLog(new PodDirectory(sandboxes, runtime.containers()));
     operations.tell(recorder);
     if (config.metrics().address().isPresent()) {
@@ -275,14 +283,14 @@ final class Services implements AutoCloseable {
     Thread.ofVirtual()
         .name("preload")
         .start(() -> {
-          snapshotter.removeUnreferenced();
+          snapshotter.removeUnreferenced(config.gc().grace());
           partials.removeOld();
           preload(importer, config.images().preloadDir());
         });
     push(
         open,
         ImageGc.start(
-            images, snapshotter, config.gc(), root, operations::beginInBackground, clock));
+            images, snapshotter, graphs, config.gc(), root, operations::beginInBackground, clock));
     push(
         open,
         Scrubber.start(
@@ -296,8 +304,7 @@ final class Services implements AutoCloseable {
             new ImageGrpcService(images, puller, clock),
             new TransferGrpcService(registries, puller, pulls),
             new ArchiveGrpcService(exporter),
-            new StoreGrpcService(
-                images, snapshotter, new ImagePruner(images, snapshotter), verifier),
+            new StoreGrpcService(images, snapshotter, verifier, graphs, config.gc().grace()),
             new AdminGrpcService(
                 operations,
                 new PodHistory(recorder, operations),

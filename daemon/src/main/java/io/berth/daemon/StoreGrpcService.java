@@ -24,29 +24,38 @@ import io.berth.snapshot.Pace;
 import io.berth.snapshot.Snapshotter;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
+import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 
 /// What `berth image` asks of a running daemon beyond the CRI.
 final class StoreGrpcService extends StoreGrpc.StoreImplBase {
   private final ImageStore images;
-  private final Snapshotter snapshotter;
   private final ImagePruner pruner;
   private final StoreVerifier verifier;
+  private final Supplier<StoreGraph> graphs;
+  private final Duration grace;
 
+  /// @param grace how long a layer stays that nothing refers to
   StoreGrpcService(
-      ImageStore images, Snapshotter snapshotter, ImagePruner pruner, StoreVerifier verifier) {
+      ImageStore images,
+      Snapshotter snapshotter,
+      StoreVerifier verifier,
+      Supplier<StoreGraph> graphs,
+      Duration grace) {
     this.images = images;
-    this.snapshotter = snapshotter;
-    this.pruner = pruner;
+    this.pruner = new ImagePruner(images, snapshotter, graphs);
     this.verifier = verifier;
+    this.graphs = graphs;
+    this.grace = grace;
   }
 
   @Override
   public void graph(GraphRequest request, StreamObserver<GraphResponse> observer) {
-    StoreGraph graph = StoreGraph.of(images, snapshotter);
+    StoreGraph graph = graphs.get();
     var response = GraphResponse.newBuilder();
     graph.images().forEach(node -> response.addImages(image(node)));
     graph.layers().forEach(node -> response.addLayers(layer(node)));
@@ -58,7 +67,8 @@ final class StoreGrpcService extends StoreGrpc.StoreImplBase {
   public void inspect(InspectRequest request, StreamObserver<InspectResponse> observer) {
     Image image = required(request.getImage());
     StoreGraph.ImageNode node =
-        StoreGraph.of(images, snapshotter)
+        graphs
+            .get()
             .image(image.id())
             .orElseThrow(() -> new IllegalStateException("image " + image.id() + " was removed"));
     var response =
@@ -158,8 +168,9 @@ final class StoreGrpcService extends StoreGrpc.StoreImplBase {
         .build();
   }
 
-  private static StoreLayer layer(StoreGraph.LayerNode node) {
+  private StoreLayer layer(StoreGraph.LayerNode node) {
     Layer layer = node.layer();
+    long since = node.unreferencedSince();
     return StoreLayer.newBuilder()
         .setChainId(layer.chainId().toString())
         .setParent(layer.parent() == null ? "" : layer.parent().toString())
@@ -167,6 +178,7 @@ final class StoreGrpcService extends StoreGrpc.StoreImplBase {
         .setBytes(layer.usage().bytes())
         .setInodes(layer.usage().inodes())
         .addAllHeldBy(node.holders())
+        .setGoesAt(since == 0 ? 0 : TimeUnit.MILLISECONDS.toNanos(since + grace.toMillis()))
         .build();
   }
 }

@@ -117,7 +117,8 @@ class DaemonConfigTest {
               1000),
           new DaemonConfig.Logs(new ByteSize(0), 5),
           new Scrubber.ScrubSettings(true, Duration.ZERO, 64L << 20, true),
-          new ImageGc.Settings(0, 80, Duration.ofMinutes(2), Duration.ofMinutes(1)),
+          new ImageGc.Settings(
+              0, 80, Duration.ofMinutes(2), Duration.ofMinutes(1), Duration.ofMinutes(10)),
           UnpackLimits.DEFAULT);
 
   @TempDir Path folder;

@@ -19,14 +19,16 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Removes images when the disk fills up, for nodes without a kubelet: those that nobody has used
- * for longest first, never one that is in use or pinned.
+ * Removes layers that nothing has referred to for a time; and images when the disk fills up, for
+ * nodes without a kubelet: those that nobody has used for longest first, never one that is in use
+ * or pinned.
  */
 public final class ImageGc implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(ImageGc.class);
 
   private final ImageStore store;
   private final Snapshotter snapshotter;
+  private final Supplier<StoreGraph> graphs;
   private final Settings settings;
   private final Supplier<DiskSpace> disk;
   private final Clock clock;
@@ -45,51 +47,67 @@ public final class ImageGc implements AutoCloseable {
    * @param low percent down to which
    * @param minimumAge since an image came or was last used
    * @param interval between two looks
+   * @param grace how long layers stay that nothing refers to
    */
-  public record Settings(int high, int low, Duration minimumAge, Duration interval) {}
+  public record Settings(
+      int high, int low, Duration minimumAge, Duration interval, Duration grace) {}
 
   ImageGc(
       ImageStore store,
       Snapshotter snapshotter,
+      Supplier<StoreGraph> graphs,
       Settings settings,
       Supplier<DiskSpace> disk,
       Background background,
       Clock clock) {
     this.store = store;
     this.snapshotter = snapshotter;
+    this.graphs = graphs;
     this.settings = settings;
     this.disk = disk;
     this.clock = clock;
     this.thread = Thread.ofVirtual().name("image-gc").unstarted(() -> work(background));
   }
 
-  /** Looks again and again, unless it is off. */
+  /** Looks again and again. */
   public static ImageGc start(
       ImageStore store,
       Snapshotter snapshotter,
+      Supplier<StoreGraph> graphs,
       Settings settings,
       Path rootDir,
       Background background,
       Clock clock) {
     var gc =
-        new ImageGc(store, snapshotter, settings, () -> DiskSpace.of(rootDir), background, clock);
-    if (settings.high() > 0) {
-      gc.thread.start();
-    }
+        new ImageGc(
+            store, snapshotter, graphs, settings, () -> DiskSpace.of(rootDir), background, clock);
+    gc.thread.start();
     return gc;
   }
 
   private void work(Background background) {
     try {
       while (true) {
+        TimeUnit.MILLISECONDS.sleep(settings.interval().toMillis());
         try {
-          Object _ = background.run("image gc", "", this::collect);
+          if (!snapshotter.unreferenced().isEmpty()) {
+            Object _ =
+                background.run(
+                    "layer gc",
+                    "",
+                    () -> {
+                      snapshotter.removeUnreferenced(settings.grace());
+                      return "";
+                    });
+          }
+          if (settings.high() > 0) {
+            Object _ = background.run("image gc", "", this::collect);
+          }
         } catch (InterruptedException stopped) {
           throw stopped;
         } catch (Exception e) {
           log.error("images can't be collected: {}", e.getMessage());
         }
-        TimeUnit.MILLISECONDS.sleep(settings.interval().toMillis());
       }
     } catch (InterruptedException stopped) {
       Thread.currentThread().interrupt();
@@ -104,7 +122,7 @@ public final class ImageGc implements AutoCloseable {
    */
   List<Image> collect() {
     long now = clock.millis();
-    StoreGraph graph = StoreGraph.of(store, snapshotter);
+    StoreGraph graph = graphs.get();
     lastUsed.keySet().removeIf(id -> graph.image(id).isEmpty());
     graph
         .images()
@@ -119,7 +137,11 @@ public final class ImageGc implements AutoCloseable {
     if (used < settings.high()) {
       return List.of();
     }
+    snapshotter.removeUnreferenced(); // no time for grace
     List<Image> removed = new ArrayList<>();
+    if (disk.get().usedPercent() <= settings.low()) {
+      return removed;
+    }
     for (StoreGraph.ImageNode node : candidates(graph, now)) {
       store.remove(node.image().id().toString());
       removed.add(node.image());

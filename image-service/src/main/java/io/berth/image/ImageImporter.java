@@ -139,7 +139,7 @@ public final class ImageImporter {
     } catch (ImageException e) {
       throw e.within(name.isEmpty() ? "import archive" : "import " + name);
     } finally {
-      snapshotter.release(owner);
+      snapshotter.release(owner); // the archive is at hand: the next try needs no network
     }
   }
 

@@ -3,15 +3,18 @@ package io.berth.image;
 import io.berth.snapshot.Snapshotter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 
 /** Removes images that nobody uses: never one that is pinned. */
 public final class ImagePruner {
   private final ImageStore store;
   private final Snapshotter snapshotter;
+  private final Supplier<StoreGraph> graphs;
 
-  public ImagePruner(ImageStore store, Snapshotter snapshotter) {
+  public ImagePruner(ImageStore store, Snapshotter snapshotter, Supplier<StoreGraph> graphs) {
     this.store = store;
     this.snapshotter = snapshotter;
+    this.graphs = graphs;
   }
 
   /**
@@ -28,7 +31,7 @@ public final class ImagePruner {
    * @throws ImageException DISK
    */
   public Pruned prune(boolean dangling, long before, boolean dryRun) {
-    StoreGraph graph = StoreGraph.of(store, snapshotter);
+    StoreGraph graph = graphs.get();
     List<StoreGraph.ImageNode> going =
         graph.images().stream()
             .filter(node -> !node.inUse() && !node.image().pinned())
@@ -48,7 +51,7 @@ public final class ImagePruner {
   }
 
   /**
-   * Removes layers that nothing refers to.
+   * Removes layers that nothing refers to, their grace over or not.
    *
    * @return by how much the layers on disk became less, in bytes
    */

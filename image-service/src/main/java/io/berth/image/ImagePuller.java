@@ -149,8 +149,13 @@ public final class ImagePuller {
               () -> store.put(parts.record(tags, digests, request.annotations(), signatures)));
       progress.succeeded();
       return image;
+    } catch (ImageException e) {
+      if (e.reason() == Reason.DISK) {
+        snapshotter.release(owner); // what came is in the way of whatever else needs the room
+      }
+      throw e;
     } finally {
-      snapshotter.release(owner);
+      snapshotter.releaseLater(owner);
     }
   }
 

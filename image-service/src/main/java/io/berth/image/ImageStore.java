@@ -84,7 +84,11 @@ public final class ImageStore {
                     : ImageReference.parse(name).toString())
             .collect(Collectors.toUnmodifiableSet());
     this.folder =
-        new RecordFolder<>(rootDir.resolve("images"), ImageRecord.class, ImageRecord.FORMAT);
+        new RecordFolder<>(
+            rootDir.resolve("images"),
+            rootDir.resolve("copies").resolve("images"),
+            ImageRecord.class,
+            ImageRecord.FORMAT);
     load();
   }
 

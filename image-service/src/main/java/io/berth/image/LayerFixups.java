@@ -30,6 +30,8 @@ import java.util.TreeSet;
  *   <li>Where there is a link below instead of such a folder, its content goes to where the link
  *       leads.
  *   <li>A hard link to a file below gets a copy of it, under both names.
+ *   <li>Whiteouts go where overlayfs would show them: in folders of which the layers below have
+ *       nothing to merge.
  *   <li>An opaque root folder hides everything below entry by entry, as overlayfs doesn't look at
  *       the root's attribute.
  * </ul>
@@ -79,6 +81,9 @@ final class LayerFixups {
         throw new InterruptedException("completing a layer was interrupted");
       }
       copyLinked(now(link.getKey()), now(link.getValue()));
+    }
+    for (String folder : notes.whitedOut) {
+      removeIdleWhiteouts(now(folder));
     }
     if (notes.opaque.contains("")) {
       hideRootContent();
@@ -276,6 +281,34 @@ final class LayerFixups {
   }
 
   // Folders
+
+  /**
+   * overlayfs looks for whiteouts in merged folders only; from others they come out as names that
+   * can be listed but not looked at.
+   */
+  private void removeIdleWhiteouts(String path) throws InterruptedException {
+    if (path.isEmpty()) {
+      return; // the root is always merged
+    }
+    boolean merged =
+        !notes.opaque.contains(path)
+            && !notes.isHiddenAbove(path)
+            && findBelow(path).filter(RootedTree.Stat::isDirectory).isPresent();
+    Optional<Folder> folder = draft.existingFolder(path);
+    if (merged || folder.isEmpty()) {
+      return;
+    }
+    Fd fd = folder.get().fd();
+    for (RootedTree.Entry entry : draft.files().list(fd)) {
+      if (draft.files().find(fd, entry.name()).filter(LayerTree::isWhiteout).isPresent()) {
+        draft.files().removeFile(fd, entry.name());
+        touched.add(path);
+      }
+      if (Thread.interrupted()) {
+        throw new InterruptedException("completing a layer was interrupted");
+      }
+    }
+  }
 
   private void describeAsBelow(String path) {
     try (Fd below = parent.openRealDirectory(path)) {

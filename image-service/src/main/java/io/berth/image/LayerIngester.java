@@ -140,7 +140,7 @@ public final class LayerIngester {
   private Layer bring(List<Wanted> stack, int index, BlobSource source)
       throws InterruptedException {
     Wanted wanted = stack.get(index);
-    // The callers may have gone when the commit comes: then the end of this hold removes the layer.
+    // The callers may have gone when the commit comes: then the layer stays for the grace period.
     String owner = "layer:" + holds.incrementAndGet();
     LayerProgress progress = board.layer(wanted.chainId(), wanted.blob());
     snapshotter.hold(owner, wanted.chain().subList(0, index + 1));
@@ -181,7 +181,7 @@ public final class LayerIngester {
           "layer " + wanted.blob().digest() + " can't be stored: " + e.getMessage(),
           e);
     } finally {
-      snapshotter.release(owner);
+      snapshotter.releaseLater(owner);
     }
   }
 

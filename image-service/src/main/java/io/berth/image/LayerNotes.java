@@ -29,6 +29,9 @@ final class LayerNotes {
    */
   final Map<String, String> links = new LinkedHashMap<>();
 
+  /** Folders that have whiteouts, or had some. */
+  final SortedSet<String> whitedOut = new TreeSet<>();
+
   LayerNotes() {
     implied.add("");
   }
@@ -38,10 +41,12 @@ final class LayerNotes {
     implied.remove(folder);
     opaque.remove(folder);
     times.remove(folder);
+    whitedOut.remove(folder);
     // '0' is the character after '/': between the two is everything that begins with "folder/".
     implied.subSet(folder + "/", folder + "0").clear();
     opaque.subSet(folder + "/", folder + "0").clear();
     times.subMap(folder + "/", folder + "0").clear();
+    whitedOut.subSet(folder + "/", folder + "0").clear();
     if (!links.isEmpty()) {
       links.keySet().removeIf(link -> link.startsWith(folder + "/"));
     }

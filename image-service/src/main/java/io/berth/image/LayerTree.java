@@ -72,16 +72,30 @@ final class LayerTree implements AutoCloseable {
    * @throws ImageException CORRUPT when something else than a folder is in the way
    */
   Folder folder(String path) {
-    return find(path, true)
-        .orElseThrow(() -> new IllegalStateException("a missing folder is made: " + path));
+    return find(path, Missing.MADE).orElseThrow(() -> corrupt(path, "something is in the way"));
+  }
+
+  /**
+   * As {@link #folder}, but empty when something else than a folder is in the way. Usable until the
+   * next call.
+   */
+  Optional<Folder> folderUnlessBlocked(String path) {
+    return find(path, Missing.MADE_UNLESS_BLOCKED);
   }
 
   /** The folder at a path, if it is in this layer. Usable until the next call. */
   Optional<Folder> existingFolder(String path) {
-    return find(path, false);
+    return find(path, Missing.LEFT);
   }
 
-  private Optional<Folder> find(String path, boolean make) {
+  /** What becomes of folders that aren't there. */
+  private enum Missing {
+    MADE,
+    MADE_UNLESS_BLOCKED,
+    LEFT
+  }
+
+  private Optional<Folder> find(String path, Missing missing) {
     Folder known = open.get(aliases.getOrDefault(path, path));
     if (known != null) {
       return Optional.of(known);
@@ -105,10 +119,10 @@ final class LayerTree implements AutoCloseable {
     if (path.isEmpty()) {
       rest.clear();
     }
-    return walk(path, start, rest, make);
+    return walk(path, start, rest, missing);
   }
 
-  private Optional<Folder> walk(String path, String start, Deque<String> rest, boolean make) {
+  private Optional<Folder> walk(String path, String start, Deque<String> rest, Missing missing) {
     String at = start;
     int links = 0;
     while (!rest.isEmpty()) {
@@ -147,7 +161,7 @@ final class LayerTree implements AutoCloseable {
         if (length(rest) > pathBytes) {
           throw corrupt(path, "symbolic links make it longer than " + pathBytes + " bytes");
         }
-      } else if (!make) {
+      } else if (missing == Missing.LEFT) {
         return Optional.empty();
       } else if (found.isEmpty()) {
         makeImplied(folder, name, next);
@@ -159,6 +173,8 @@ final class LayerTree implements AutoCloseable {
         makeOpaque(realFolder(next));
         notes.implied.remove(next);
         at = next;
+      } else if (missing == Missing.MADE_UNLESS_BLOCKED) {
+        return Optional.empty();
       } else {
         throw corrupt(path, next + " is no folder");
       }

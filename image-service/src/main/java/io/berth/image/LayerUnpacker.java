@@ -43,6 +43,9 @@ public final class LayerUnpacker {
    */
   private static final long EARLY_WRITEBACK = 1 << 20;
 
+  /** Most bytes behind the end mark; tapes' blocks are the most that any program writes. */
+  private static final long PADDING = 1 << 30;
+
   private final UnpackLimits limits;
 
   public LayerUnpacker(UnpackLimits limits) {
@@ -51,8 +54,8 @@ public final class LayerUnpacker {
 
   /**
    * Unpacks up to the archive's end mark, and reads on to the end of the stream: padding may
-   * follow, which the digest of the uncompressed layer covers. What the tree won't tell of the
-   * archive goes into the draft's record of it ({@link TarRecord}).
+   * follow, which the digest of the uncompressed layer covers, though not without end. What the
+   * tree won't tell of the archive goes into the draft's record of it ({@link TarRecord}).
    *
    * <p>Blocks in native calls for as long as the disk does, which would hold the carrier of a
    * virtual thread: to be called on a platform thread.
@@ -68,7 +71,7 @@ public final class LayerUnpacker {
         TarRecord.Writer record = new TarRecord.Writer(draft.archiveRecord())) {
       TarReader reader = new TarReader(tar, limits.headerBytes(), record);
       new Run(reader, tree, notes, draft, record).unpackAll();
-      reader.readOut();
+      reader.readOut(Math.min(limits.contentBytes(), PADDING));
       record.finish();
       if (hasParent) {
         draft.deferToCommit(parent -> LayerFixups.apply(draft, parent, notes, limits));
@@ -147,6 +150,11 @@ public final class LayerUnpacker {
                   + " characters",
               "at most " + limits.pathBytes() + " are allowed");
         }
+        content += entry.size(); // of what is skipped, too
+        if (entry.size() > limits.contentBytes() || content > limits.contentBytes()) {
+          throw refused(
+              "the archive", "its files have more than " + limits.contentBytes() + " bytes");
+        }
         try {
           unpack(entry);
         } catch (ErrnoException e) {
@@ -169,15 +177,15 @@ public final class LayerUnpacker {
       String folderPath = LayerPath.folder(path);
       if (folderPath.startsWith(AUFS) || folderPath.contains("/" + AUFS) || name.startsWith(AUFS)) {
         if (path.equals(LayerPath.join(folderPath, OPAQUE)) && !folderPath.contains(AUFS)) {
-          tree.makeOpaque(tree.folder(folderPath));
+          tree.folderUnlessBlocked(folderPath).ifPresent(tree::makeOpaque);
         }
         return; // aufs's own notes, which mean nothing elsewhere
       }
-      Folder folder = tree.folder(folderPath);
       if (name.startsWith(WHITEOUT)) {
-        whiteOut(folder, name.substring(WHITEOUT.length()), entry);
+        whiteOut(folderPath, name.substring(WHITEOUT.length()), entry);
         return;
       }
+      Folder folder = tree.folder(folderPath);
       if (entry.type() == TarEntry.Type.FOLDER) {
         makeFolder(folder, name, entry);
         return;
@@ -197,17 +205,23 @@ public final class LayerUnpacker {
     }
 
     // Whiteouts. They speak of lower layers only, so what this layer itself has of that name stays,
-    // whatever the order.
+    // whatever the order. Where this layer has a file in a folder's place nothing is left to
+    // remove;
+    // umoci lists what was in the folder all the same.
 
-    private void whiteOut(Folder folder, String name, TarEntry entry) {
+    private void whiteOut(String folderPath, String name, TarEntry entry) {
       if (name.isEmpty() || name.equals(".") || name.equals("..")) {
         throw refused(entry.name(), "it is no valid whiteout");
       }
-      String path = LayerPath.join(folder.path(), name);
-      if (!hasParent || notes.links.containsKey(path)) {
+      Optional<Folder> folder = tree.folderUnlessBlocked(folderPath);
+      if (!hasParent || folder.isEmpty()) {
         return;
       }
-      Optional<RootedTree.Stat> found = files.find(folder.fd(), name);
+      String path = LayerPath.join(folder.get().path(), name);
+      if (notes.links.containsKey(path)) {
+        return;
+      }
+      Optional<RootedTree.Stat> found = files.find(folder.get().fd(), name);
       if (found.isEmpty()) {
         makeWhiteout(path);
       } else if (found.get().isDirectory()) {
@@ -219,6 +233,7 @@ public final class LayerUnpacker {
     /** All whiteouts are one inode as far as it bears more links: a storm of them takes none. */
     private void makeWhiteout(String path) {
       String name = LayerPath.name(path);
+      notes.whitedOut.add(LayerPath.folder(path));
       String known = whiteout;
       if (known != null) {
         try {
@@ -278,11 +293,6 @@ public final class LayerUnpacker {
 
     private void makeFile(Folder folder, String name, TarEntry entry)
         throws IOException, InterruptedException {
-      content += entry.size();
-      if (content > limits.contentBytes()) {
-        throw refused(
-            "the archive", "its files have more than " + limits.contentBytes() + " bytes");
-      }
       String path = LayerPath.join(folder.path(), name);
       try (Fd file = create(folder, name)) {
         if (entry.sparse() == null) {
@@ -357,6 +367,13 @@ public final class LayerUnpacker {
 
     private void makeNode(Folder folder, String name, TarEntry entry, int type) {
       clear(folder, name);
+      if (type == LayerTree.S_IFCHR && entry.major() == 0 && entry.minor() == 0) {
+        // overlayfs takes it for a whiteout, and never shows it.
+        if (!hasParent) {
+          return;
+        }
+        notes.whitedOut.add(folder.path());
+      }
       files.makeNode(
           folder.fd(),
           name,

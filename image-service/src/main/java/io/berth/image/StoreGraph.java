@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * Who keeps what at one moment, from the images' records over the layers to those that have them
@@ -21,6 +22,8 @@ import java.util.TreeMap;
  * @param layers in the order of their chain IDs
  */
 public record StoreGraph(List<ImageNode> images, List<LayerNode> layers) {
+  private static final String CONTAINER = "snapshot:";
+  private static final String VOLUME = "volume:";
 
   /**
    * An image.
@@ -51,10 +54,26 @@ public record StoreGraph(List<ImageNode> images, List<LayerNode> layers) {
    * A layer on disk.
    *
    * @param holders in words; nobody: it goes
+   * @param unreferencedSince milliseconds since the epoch: since when it has had no holder; 0: it
+   *     has one
    */
-  public record LayerNode(Layer layer, List<String> holders) {}
+  public record LayerNode(Layer layer, List<String> holders, long unreferencedSince) {}
 
+  /** Knows which image a container was made from. */
+  @FunctionalInterface
+  public interface Containers {
+    /** Nothing for an id that isn't known. */
+    Optional<Digest> imageOf(String containerId);
+  }
+
+  /**
+   * Where nothing is known of containers, all images of the layers that one holds count as used.
+   */
   public static StoreGraph of(ImageStore store, Snapshotter snapshotter) {
+    return of(store, snapshotter, _ -> Optional.empty());
+  }
+
+  public static StoreGraph of(ImageStore store, Snapshotter snapshotter, Containers containers) {
     // Holds first: an image that is removed meanwhile then shows as a holder too many, never as one
     // too few.
     Map<String, Set<ChainId>> holds = snapshotter.holds();
@@ -63,7 +82,9 @@ public record StoreGraph(List<ImageNode> images, List<LayerNode> layers) {
 
     Map<ChainId, List<String>> holders = new HashMap<>();
     Map<ChainId, Integer> imagesOf = new HashMap<>();
-    Map<Set<ChainId>, List<String>> users = new HashMap<>();
+    Map<Digest, List<String>> users = new HashMap<>();
+    Map<Set<ChainId>, List<String>> usersOfLayers = new HashMap<>();
+    Map<ChainId, Long> unreferenced = snapshotter.unreferenced();
     Map<String, String> names = new LinkedHashMap<>();
     List<Image> images = store.list();
     images.forEach(image -> names.put(ImageStore.owner(image.id()), "image " + image.name()));
@@ -76,10 +97,13 @@ public record StoreGraph(List<ImageNode> images, List<LayerNode> layers) {
           imagesOf.merge(id, 1, Integer::sum);
         }
       }
-      // Who uses an image holds exactly its layers. Of images that differ in their configs alone
-      // each counts as used.
+      // Who uses an image holds exactly its layers. Images that differ in their configs alone are
+      // told apart by what is known of the user.
       if (!isImage && !owner.startsWith("verify:")) {
-        users.computeIfAbsent(held, _ -> new ArrayList<>()).add(words);
+        imageOf(owner, containers)
+            .map(image -> users.computeIfAbsent(image, _ -> new ArrayList<>()))
+            .orElseGet(() -> usersOfLayers.computeIfAbsent(held, _ -> new ArrayList<>()))
+            .add(words);
       }
     });
 
@@ -114,12 +138,18 @@ public record StoreGraph(List<ImageNode> images, List<LayerNode> layers) {
               bytes,
               unique,
               record.updatedAt(),
-              List.copyOf(users.getOrDefault(Set.copyOf(image.layers()), List.of()))));
+              Stream.concat(
+                      users.getOrDefault(image.id(), List.of()).stream(),
+                      usersOfLayers.getOrDefault(Set.copyOf(image.layers()), List.of()).stream())
+                  .toList()));
     }
     List<LayerNode> layerNodes =
         layers.values().stream()
             .map(layer ->
-                new LayerNode(layer, List.copyOf(holders.getOrDefault(layer.chainId(), List.of()))))
+                new LayerNode(
+                    layer,
+                    List.copyOf(holders.getOrDefault(layer.chainId(), List.of())),
+                    unreferenced.getOrDefault(layer.chainId(), 0L)))
             .toList();
     return new StoreGraph(imageNodes, layerNodes);
   }
@@ -127,6 +157,17 @@ public record StoreGraph(List<ImageNode> images, List<LayerNode> layers) {
   /** What one image is in here. */
   public Optional<ImageNode> image(Digest id) {
     return images.stream().filter(node -> node.image().id().equals(id)).findFirst();
+  }
+
+  /** A volume's owner ends with the digits of its image's id. */
+  private static Optional<Digest> imageOf(String owner, Containers containers) {
+    if (owner.startsWith(CONTAINER)) {
+      return containers.imageOf(owner.substring(CONTAINER.length()));
+    }
+    if (owner.startsWith(VOLUME)) {
+      return Optional.of(new Digest(Digest.SHA256, owner.substring(owner.lastIndexOf(':') + 1)));
+    }
+    return Optional.empty();
   }
 
   /** Owners as people call them; those that aren't known speak for themselves. */

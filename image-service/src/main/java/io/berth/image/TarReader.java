@@ -30,6 +30,10 @@ final class TarReader {
   private static final int BLOCK = 512;
   private static final int BUFFER = 128 << 10;
   private static final int MOST_EXTENTS = 1 << 18;
+
+  /** Headers that may stand before one entry; every dialect gets by with three. */
+  private static final int MOST_HEADERS = 64;
+
   private static final String XATTR = "SCHILY.xattr.";
 
   /** Told of everything in an archive besides what {@link TarReader#read} gives out. */
@@ -72,7 +76,11 @@ final class TarReader {
     List<long[]> paxExtents = List.of();
     byte @Nullable [] longName = null;
     byte @Nullable [] longLink = null;
-    while (true) {
+    for (int headers = 0; ; headers++) {
+      if (headers > MOST_HEADERS) {
+        throw new TarFormatException(
+            "there are more than " + MOST_HEADERS + " headers of one entry");
+      }
       skip(content + padding);
       content = 0;
       padding = 0;
@@ -95,7 +103,9 @@ final class TarReader {
         }
         // Global headers carry a commit id or a comment in practice; a volume label says nothing of
         // files.
-        case 'g', 'V' -> setContent(size);
+        case 'g', 'V' -> {
+          byte[] _ = special(size, "global header");
+        }
         default -> {
           return entry(type, size, pax, paxExtents, longName, longLink);
         }
@@ -113,9 +123,19 @@ final class TarReader {
     move(to, false);
   }
 
-  /** Reads to the end of the stream, behind that of the archive. */
-  void readOut() throws IOException {
+  /**
+   * Reads to the end of the stream, behind that of the archive.
+   *
+   * @param most bytes that there may be; a compressed end could go on for days
+   * @throws TarFormatException if there are more
+   */
+  void readOut(long most) throws IOException {
+    long count = 0;
     do {
+      count += end - at;
+      if (count > most) {
+        throw new TarFormatException("more than " + most + " bytes follow the end of the archive");
+      }
       tee.raw(buffer, at, end - at);
       at = end;
     } while (refill());

@@ -53,7 +53,8 @@ class ImageGcTest {
     return new ImageGc(
         house.store,
         house.snapshotter,
-        new ImageGc.Settings(85, 80, minimumAge, Duration.ofMinutes(1)),
+        () -> StoreGraph.of(house.store, house.snapshotter),
+        new ImageGc.Settings(85, 80, minimumAge, Duration.ofMinutes(1), Duration.ZERO),
         this::disk,
         Background.UNSEEN,
         Clock.fixed(now, ZoneOffset.UTC));

@@ -57,19 +57,24 @@ final class ImageHouse implements AutoCloseable {
 
   /** With other limits of what a layer may hold. */
   ImageHouse(UnpackLimits limits) throws IOException {
-    this(Files.createTempDirectory("berth-images-"), TRANSFERS, limits);
+    this(Files.createTempDirectory("berth-images-"), TRANSFERS, limits, Duration.ZERO);
+  }
+
+  /** That keeps what unfinished pulls brought. */
+  ImageHouse(Duration grace) throws IOException {
+    this(Files.createTempDirectory("berth-images-"), TRANSFERS, UnpackLimits.DEFAULT, grace);
   }
 
   ImageHouse(Path root, TransferSettings transfers) throws IOException {
-    this(root, transfers, UnpackLimits.DEFAULT);
+    this(root, transfers, UnpackLimits.DEFAULT, Duration.ZERO);
   }
 
-  private ImageHouse(Path root, TransferSettings transfers, UnpackLimits limits)
+  private ImageHouse(Path root, TransferSettings transfers, UnpackLimits limits, Duration grace)
       throws IOException {
     this.root = root;
     this.certs = Files.createDirectories(root.resolve("certs.d"));
     Debts ledger = (debt, cause) -> debts.add(debt);
-    snapshotter = new OverlaySnapshotter(root, ledger);
+    snapshotter = new OverlaySnapshotter(root, ledger, grace);
     store = new ImageStore(root, snapshotter, Set.of("pinned.example/it:1"), Clock.systemUTC());
     layers = new LayerIngester(snapshotter, new LayerUnpacker(limits), 3, board);
     registries =

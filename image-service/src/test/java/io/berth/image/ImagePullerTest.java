@@ -15,6 +15,7 @@ import io.berth.oci.Platform;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -331,6 +332,38 @@ class ImagePullerTest {
         .hasMessageContaining(broken.toString());
     house.awaitNothingLeft();
     assertThat(house.store.list()).isEmpty();
+  }
+
+  @Test
+  void nextTryOfAPullThatFailedFetchesOnlyWhatIsMissing() throws Exception {
+    try (ImageHouse keeping = new ImageHouse(Duration.ofMinutes(10))) {
+      TestImage image = threeLayers();
+      registry.add("app", "v1", image);
+      Digest last = image.layers.getLast().digest();
+      registry.script =
+          exchange -> {
+            if (!ScriptedRegistry.isBlob(exchange, last)) {
+              return false;
+            }
+            while (keeping.snapshotter.layers().size() < 2) {
+              Thread.onSpinWait(); // the others are there when it fails
+            }
+            return ScriptedRegistry.answer(exchange, 404, "");
+          };
+      assertThatThrownBy(() -> keeping.pull(name("app:v1"))).isInstanceOf(ImageException.class);
+      assertThat(keeping.store.list()).isEmpty();
+      assertThat(keeping.snapshotter.unreferenced()).hasSize(2);
+      registry.script = exchange -> false;
+
+      assertThat(keeping.pull(name("app:v1")).id()).isEqualTo(image.id());
+
+      assertThat(keeping.snapshotter.unreferenced()).isEmpty();
+      for (Descriptor layer : image.layers.subList(0, 2)) {
+        assertThat(registry.lines())
+            .filteredOn(line -> line.endsWith("/" + layer.digest()))
+            .hasSize(1);
+      }
+    }
   }
 
   @Test

@@ -37,10 +37,22 @@ final class LayerStack implements AutoCloseable {
   }
 
   LayerStack(UnpackLimits limits) throws IOException {
+    this(limits, Path.of(System.getProperty("java.io.tmpdir")));
+  }
+
+  /** In memory where that can be had, for many short stacks: a commit syncs its file system. */
+  static LayerStack inMemory() throws IOException {
+    Path memory = Path.of("/dev/shm");
+    return Files.isWritable(memory)
+        ? new LayerStack(UnpackLimits.DEFAULT, memory)
+        : new LayerStack();
+  }
+
+  private LayerStack(UnpackLimits limits, Path parent) throws IOException {
     boolean root = "root".equals(System.getProperty("user.name"));
     assertThat(root || !"true".equals(System.getenv("CI"))).as("this test needs root").isTrue();
     assumeTrue(root, "this test needs root");
-    folder = Files.createTempDirectory("berth-layers");
+    folder = Files.createTempDirectory(parent, "berth-layers");
     rootfs = Files.createDirectory(folder.resolve("rootfs"));
     unpacker = new LayerUnpacker(limits);
     snapshotter =
@@ -78,22 +90,26 @@ final class LayerStack implements AutoCloseable {
    * Unpacks all layers before the first is committed, the uppermost first, as a parallel pull may.
    */
   LayerStack addInAnyOrder(TarBuilder... tars) throws Exception {
-    List<LayerDraft> drafts = new ArrayList<>();
     List<byte[]> archives = new ArrayList<>();
     for (TarBuilder tar : tars) {
       archives.add(tar.build());
     }
+    return addInAnyOrder(archives);
+  }
+
+  LayerStack addInAnyOrder(List<byte[]> archives) throws Exception {
+    List<LayerDraft> drafts = new ArrayList<>();
     List<Digest> diffIds = archives.stream().map(Digest::sha256).toList();
     List<ChainId> ids = ChainId.of(diffIds);
     try {
-      for (int i = tars.length - 1; i >= 0; i--) {
+      for (int i = archives.size() - 1; i >= 0; i--) {
         @SuppressWarnings("MustBeClosedChecker") // closed below
         LayerDraft draft =
             snapshotter.draft(ids.get(i), i == 0 ? null : ids.get(i - 1), diffIds.get(i));
         drafts.addFirst(draft);
         unpacker.unpack(new ByteArrayInputStream(archives.get(i)), draft);
       }
-      for (int i = 0; i < tars.length; i++) {
+      for (int i = 0; i < archives.size(); i++) {
         assertSound(drafts.get(i).commit());
       }
     } finally {

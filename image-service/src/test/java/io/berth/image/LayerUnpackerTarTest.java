@@ -6,14 +6,11 @@ import io.berth.linux.Fd;
 import io.berth.linux.FileTree;
 import io.berth.linux.RootedTree;
 import io.berth.linux.Subprocess;
-import io.berth.oci.Digest;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -148,12 +145,55 @@ class LayerUnpackerTarTest {
     assertUnpackedAsByTar(List.of("--format=posix", "--xattrs", "--xattrs-include=*"), "plain");
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"PAX_FORMAT", "GNU_FORMAT"})
+  void whatPythonPacksIsUnpackedAsByTar(String format) throws Exception {
+    python(format, "plain", "rich");
+    assertArchiveIsUnpackedAsByTar("plain", "rich");
+  }
+
+  @Test
+  void whatPythonPacksInTheOldestFormatIsUnpackedAsByTar() throws Exception {
+    run("chown", "1:1", "plain/deep/er"); // no more than seven octal digits
+    python("USTAR_FORMAT", "plain");
+    assertArchiveIsUnpackedAsByTar("plain");
+  }
+
+  private void python(String format, String... members) throws Exception {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                "python3",
+                "-c",
+                """
+                import sys, tarfile
+                with tarfile.open("archive.tar", "w", format=getattr(tarfile, sys.argv[1])) as tar:
+                    for member in sys.argv[2:]:
+                        tar.add(member)
+                """,
+                format));
+    command.addAll(List.of(members));
+    run(command.toArray(String[]::new));
+  }
+
+  @Test
+  void whatBusyboxPacksIsUnpackedAsByTar() throws Exception {
+    run("chown", "3000:4000", "rich/fifo"); // it knows no larger ids, nor times before 1970
+    run("touch", "-d", "2000-01-01 00:00:00", "rich/fifo", "rich/null");
+    run("busybox", "tar", "-cf", "archive.tar", "plain", "rich");
+    assertArchiveIsUnpackedAsByTar("plain", "rich");
+  }
+
   private void assertUnpackedAsByTar(List<String> options, String... members) throws Exception {
     List<String> pack = new ArrayList<>(List.of("tar", "--numeric-owner"));
     pack.addAll(options);
     pack.addAll(List.of("-cf", "archive.tar"));
     pack.addAll(List.of(members));
     run(pack.toArray(String[]::new));
+    assertArchiveIsUnpackedAsByTar(members);
+  }
+
+  private void assertArchiveIsUnpackedAsByTar(String... members) throws Exception {
     Path expected = Files.createDirectory(folder.resolve("expected"));
     run(
         "tar",
@@ -167,60 +207,6 @@ class LayerUnpackerTarTest {
         "expected");
     layers.add(Files.readAllBytes(folder.resolve("archive.tar")));
 
-    assertThat(describe(layers.top(), members)).isEqualTo(describe(expected, members));
-  }
-
-  /** A line for every entry below the members: everything that tar keeps. */
-  private static Map<String, String> describe(Path root, String... members) throws IOException {
-    Map<String, String> lines = new TreeMap<>();
-    try (RootedTree tree = RootedTree.open(root)) {
-      for (String member : members) {
-        int slash = member.lastIndexOf('/');
-        try (Fd parent = tree.openDirectory(slash < 0 ? "" : member.substring(0, slash))) {
-          describe(tree, parent, member.substring(slash + 1), member, lines);
-        }
-      }
-    }
-    return lines;
-  }
-
-  private static void describe(
-      RootedTree tree, Fd folder, String name, String path, Map<String, String> lines)
-      throws IOException {
-    RootedTree.Stat stat = tree.stat(folder, name);
-    StringBuilder line =
-        new StringBuilder(
-            "%o %d:%d %d.%09d links %d"
-                .formatted(
-                    stat.mode(),
-                    stat.uid() & 0xffffffffL,
-                    stat.gid() & 0xffffffffL,
-                    stat.mtimeSeconds(),
-                    stat.mtimeNanos(),
-                    stat.links()));
-    if (stat.isRegular()) {
-      line.append(" size ").append(stat.size());
-      try (Fd file = tree.openFile(folder, name)) {
-        line.append(' ').append(Digest.sha256(Files.readAllBytes(file.procPath())).abbreviated());
-      }
-    } else if (stat.isSymlink()) {
-      line.append(" to ").append(tree.readLink(folder, name));
-    } else if (!stat.isDirectory()) {
-      line.append(" device ").append(stat.major()).append(':').append(stat.minor());
-    }
-    for (String xattr : tree.listXattrs(folder, name).stream().sorted().toList()) {
-      line.append(' ')
-          .append(xattr)
-          .append('=')
-          .append(java.util.Arrays.toString(tree.getXattr(folder, name, xattr).orElseThrow()));
-    }
-    lines.put(path, line.toString());
-    if (stat.isDirectory()) {
-      try (Fd child = tree.openChild(folder, name)) {
-        for (RootedTree.Entry entry : tree.list(child)) {
-          describe(tree, child, entry.name(), path + "/" + entry.name(), lines);
-        }
-      }
-    }
+    assertThat(TreeListing.of(layers.top(), members)).isEqualTo(TreeListing.of(expected, members));
   }
 }

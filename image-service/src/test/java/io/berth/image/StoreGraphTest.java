@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.berth.snapshot.Snapshot;
 import java.io.ByteArrayInputStream;
+import java.time.Duration;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -48,7 +50,7 @@ class StoreGraphTest {
     Image pinned = load("pinned.example/it:1", "two");
     Image idle = load("store.example/idle:1", "three");
     Snapshot _ = house.snapshotter.prepare("c1", used.layers());
-    var pruner = new ImagePruner(house.store, house.snapshotter);
+    var pruner = new ImagePruner(house.store, house.snapshotter, this::graph);
 
     ImagePruner.Pruned promised = pruner.prune(false, Long.MAX_VALUE, true);
     assertThat(house.store.list()).hasSize(3);
@@ -70,12 +72,68 @@ class StoreGraphTest {
     Image _ = load("store.example/it:1", "two"); // takes the tag
     Image digestOnly = house.store.find(old.id().toString()).orElseThrow();
     assertThat(digestOnly.repoTags()).isEmpty();
-    var pruner = new ImagePruner(house.store, house.snapshotter);
+    var pruner = new ImagePruner(house.store, house.snapshotter, this::graph);
 
     assertThat(pruner.prune(false, 1, false).images()).isEmpty();
     assertThat(pruner.prune(true, Long.MAX_VALUE, false).images())
         .extracting(node -> node.image().id())
         .containsExactly(old.id());
+  }
+
+  @Test
+  void ofImagesThatDifferInTheirConfigsAloneOnlyTheOneThatIsUsedCountsAsUsed() throws Exception {
+    Image used = load("store.example/used:1", "one", "root");
+    Image idle = load("store.example/idle:1", "one", "1000");
+    assertThat(idle.layers()).isEqualTo(used.layers());
+    Snapshot _ = house.snapshotter.prepare("c1", used.layers());
+    StoreGraph.Containers containers =
+        id -> id.equals("c1") ? Optional.of(used.id()) : Optional.empty();
+
+    StoreGraph graph = StoreGraph.of(house.store, house.snapshotter, containers);
+    assertThat(graph.image(used.id()).orElseThrow().users()).containsExactly("container c1");
+    assertThat(graph.image(idle.id()).orElseThrow().inUse()).isFalse();
+
+    house.snapshotter.hold("volume:" + "ab".repeat(32) + ":" + idle.id().hex(), idle.layers());
+    graph = StoreGraph.of(house.store, house.snapshotter, containers);
+    assertThat(graph.image(idle.id()).orElseThrow().users()).hasSize(1);
+
+    Snapshot _ = house.snapshotter.prepare("unknown", used.layers());
+    graph = StoreGraph.of(house.store, house.snapshotter, containers);
+    assertThat(graph.images())
+        .as("of whom nothing is known may use either")
+        .allMatch(node -> node.users().contains("container unknown"));
+  }
+
+  @Test
+  void layersThatNothingRefersToSaySinceWhen() throws Exception {
+    Image image = load("store.example/a:1", "one");
+    house.snapshotter.hold("pull:1", image.layers());
+    assertThat(graph().layers()).allMatch(layer -> layer.unreferencedSince() == 0);
+
+    try (ImageHouse kept = new ImageHouse(Duration.ofMinutes(10))) {
+      Image pulled =
+          kept.importer
+              .importArchive(
+                  new ByteArrayInputStream(
+                      new TestImage().gzipLayer(BASE).archive("store.example/b:1")),
+                  "")
+              .getFirst();
+      kept.snapshotter.hold("pull:1", pulled.layers());
+      kept.store.remove("store.example/b:1");
+      kept.snapshotter.releaseLater("pull:1");
+
+      assertThat(StoreGraph.of(kept.store, kept.snapshotter).layers())
+          .hasSize(1)
+          .allMatch(layer -> layer.holders().isEmpty() && layer.unreferencedSince() > 0);
+      assertThat(
+              new ImagePruner(
+                      kept.store,
+                      kept.snapshotter,
+                      () -> StoreGraph.of(kept.store, kept.snapshotter))
+                  .collect())
+          .isPositive();
+      assertThat(kept.snapshotter.layers()).isEmpty();
+    }
   }
 
   private static long layerBytes(ImagePruner.Pruned pruned) {
@@ -95,7 +153,11 @@ class StoreGraphTest {
 
   /** An image of the common layer and one of its own. */
   private Image load(String name, String content) throws Exception {
-    var image = new TestImage().gzipLayer(BASE).gzipLayer(TestImage.tar("own", content));
+    return load(name, content, "");
+  }
+
+  private Image load(String name, String content, String user) throws Exception {
+    var image = new TestImage().gzipLayer(BASE).gzipLayer(TestImage.tar("own", content)).user(user);
     return house
         .importer
         .importArchive(new ByteArrayInputStream(image.archive(name)), "")

@@ -6,8 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -15,6 +17,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class RecordFolderTest {
+  private static final int DAMAGES = 200;
+
   @TempDir Path folder;
 
   record Thing(String name, int size, @Nullable String note, List<String> parts) {
@@ -83,6 +87,101 @@ class RecordFolderTest {
     assertThat(folder.resolve("bad.json")).doesNotExist();
     assertThat(folder.resolve("bad.json.corrupt")).hasContent(content);
     assertThat(records().readAll()).containsOnlyKeys("good");
+  }
+
+  /** A later version's record, with its checksum; and one of before there were any. */
+  @Test
+  void recordsOfTheVersionsBeforeAndAfterAreRead() throws Exception {
+    record Later(String name, int size, List<String> parts, List<String> novelty) {}
+    new RecordFolder<>(folder, Later.class, 4)
+        .write("later", new Later("n", 1, List.of(), List.of("x")));
+    Files.writeString(
+        folder.resolve("before.json"),
+        "{\n  \"formatVersion\" : 3,\n  \"name\" : \"n\",\n  \"size\" : 1,\n  \"parts\" : [ ]\n}");
+
+    Thing same = new Thing("n", 1, null, List.of());
+    assertThat(records().readAll()).isEqualTo(Map.of("later", same, "before", same));
+  }
+
+  @Test
+  void noDamageIsTakenForWhatWasWritten() throws Exception {
+    Thing thing = new Thing("of the pod", 71, "note", List.of("a", "b"));
+    byte[] whole = written(records(), thing);
+    var random = new Random(12);
+    for (int i = 0; i < DAMAGES; i++) {
+      Files.write(folder.resolve("id.json"), damaged(whole, random));
+
+      Map<String, Thing> read = records().readAll();
+
+      // A flip in the name of the checksum's own field leaves the rest as it was.
+      assertThat(read.values()).allMatch(thing::equals);
+      assertThat(folder.resolve("id.json.corrupt").toFile().exists()).isEqualTo(read.isEmpty());
+      Files.deleteIfExists(folder.resolve("id.json.corrupt"));
+    }
+  }
+
+  @Test
+  void damagedRecordIsReplacedByItsCopy(@TempDir Path copies) throws Exception {
+    Thing thing = new Thing("of the pod", 71, "note", List.of("a", "b"));
+    var records = new RecordFolder<>(folder, copies, Thing.class, 3);
+    records.write("other", new Thing("stays", 1, null, List.of()));
+    byte[] whole = written(records, thing);
+    var random = new Random(13);
+    for (int i = 0; i < DAMAGES; i++) {
+      byte[] bad = damaged(whole, random);
+      Files.write(folder.resolve("id.json"), bad);
+
+      assertThat(new RecordFolder<>(folder, copies, Thing.class, 3).readAll())
+          .hasSize(2)
+          .containsEntry("id", thing);
+      if (Files.exists(folder.resolve("id.json.corrupt"))) {
+        assertThat(folder.resolve("id.json")).hasBinaryContent(whole);
+        assertThat(folder.resolve("id.json.corrupt")).hasBinaryContent(bad);
+        Files.delete(folder.resolve("id.json.corrupt"));
+      }
+    }
+  }
+
+  @Test
+  void copyNeverBringsBackWhatWasDeletedAndIsNotTrustedWhenItIsDamagedItself(@TempDir Path copies)
+      throws Exception {
+    var records = new RecordFolder<>(folder, copies, Thing.class, 3);
+    byte[] whole = written(records, new Thing("n", 7, null, List.of()));
+    records.delete("id");
+    assertThat(copies).isEmptyDirectory();
+
+    Files.write(copies.resolve("id.json"), whole); // the daemon died in between
+    assertThat(records.readAll()).isEmpty();
+    assertThat(copies).isEmptyDirectory();
+
+    Files.write(folder.resolve("id.json"), new byte[whole.length]);
+    Files.write(copies.resolve("id.json"), damaged(whole, new Random(1)));
+    assertThat(records.readAll()).isEmpty();
+    assertThat(folder.resolve("id.json.corrupt")).exists();
+  }
+
+  @Test
+  void missingCopyIsMadeAnew(@TempDir Path copies) throws Exception {
+    Thing thing = new Thing("n", 7, null, List.of());
+    byte[] whole = written(records(), thing); // by a version that made none, or before a reboot
+    var records = new RecordFolder<>(folder, copies, Thing.class, 3);
+    assertThat(records.readAll()).containsEntry("id", thing);
+    assertThat(copies.resolve("id.json")).hasBinaryContent(whole);
+  }
+
+  private byte[] written(RecordFolder<Thing> records, Thing thing) throws Exception {
+    records.write("id", thing);
+    return Files.readAllBytes(folder.resolve("id.json"));
+  }
+
+  /** One bit flipped, or the end cut off. */
+  private static byte[] damaged(byte[] whole, Random random) {
+    if (random.nextBoolean()) {
+      return Arrays.copyOf(whole, random.nextInt(whole.length));
+    }
+    byte[] damaged = whole.clone();
+    damaged[random.nextInt(whole.length)] ^= (byte) (1 << random.nextInt(8));
+    return damaged;
   }
 
   @Test

@@ -22,6 +22,7 @@ import java.nio.file.attribute.PosixFilePermissions;
  * stateDir/user-trial/               for a moment, to try what the kernel can do
  * stateDir/exits/ID                  conmon's word on how it ended
  * stateDir/runtimes/HANDLER/         the OCI runtime's own state
+ * stateDir/copies/containers/ID.json
  * rootDir/containers/ID.json
  * </pre>
  */
@@ -36,6 +37,11 @@ public final class ContainerLayout {
 
   Path records() {
     return rootDir.resolve("containers");
+  }
+
+  /** In memory, as nothing of a container that would need it outlives the boot. */
+  Path recordCopies() {
+    return stateDir.resolve("copies").resolve("containers");
   }
 
   Path bundles() {

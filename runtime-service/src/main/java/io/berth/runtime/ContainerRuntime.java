@@ -55,7 +55,7 @@ public final class ContainerRuntime implements AutoCloseable {
       SandboxLayout sandboxLayout) {
     ContainerLayout layout = settings.layout();
     String bootId = bootId(settings.bootId());
-    ContainerStore store = new ContainerStore(layout.records());
+    ContainerStore store = new ContainerStore(layout.records(), layout.recordCopies());
     containers = store;
     ContainerTeardown teardown = new ContainerTeardown(layout, handlers, snapshotter, cgroups);
     debts.register(

@@ -32,8 +32,17 @@ public final class ContainerStore {
       IntStream.range(0, STRIPES).mapToObj(_ -> new ReentrantLock()).toList();
 
   /** Reads what an earlier process left. */
-  public ContainerStore(Path folder) {
-    records = new RecordFolder<>(folder, Container.class, FORMAT_VERSION);
+  ContainerStore(Path folder) {
+    this(folder, null);
+  }
+
+  /**
+   * Reads what an earlier process left.
+   *
+   * @param copies of the records
+   */
+  ContainerStore(Path folder, @Nullable Path copies) {
+    records = new RecordFolder<>(folder, copies, Container.class, FORMAT_VERSION);
     NavigableMap<String, Container> byId = new TreeMap<>();
     Map<ContainerName, ContainerId> idByName = new HashMap<>();
     for (Container container : records.readAll().values()) {

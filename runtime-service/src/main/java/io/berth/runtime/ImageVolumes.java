@@ -235,10 +235,20 @@ final class ImageVolumes {
   private void keepOrUnmount(SandboxId pod, Path volume) throws IOException {
     Path record = volume.resolve(RECORD);
     if (Files.exists(record)) {
-      Volume known = Json.read(Files.readAllBytes(record), Volume.class, "record of a volume");
-      snapshotter.hold(owner(pod, volume.getFileName().toString()), known.layers());
+      String image = volume.getFileName().toString();
+      snapshotter.hold(owner(pod, image), layers(record, image));
     } else { // half made; its container is undone too
       unmount(pod, volume);
+    }
+  }
+
+  /** Of a volume whose record is damaged: those of its image, if that is still here. */
+  private List<ChainId> layers(Path record, String image) throws IOException {
+    try {
+      return Json.read(Files.readAllBytes(record), Volume.class, "record of a volume").layers();
+    } catch (IllegalArgumentException e) {
+      log.error("record {} can't be read: {}", record, e.getMessage());
+      return images.find(image).map(Image::layers).orElse(List.of());
     }
   }
 

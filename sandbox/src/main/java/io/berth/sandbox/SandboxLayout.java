@@ -21,6 +21,7 @@ public final class SandboxLayout {
   private final Path sandboxes;
   private final Path owedNamespaces;
   private final Path records;
+  private final Path recordCopies;
 
   /// @param stateDir gone at boot
   /// @param rootDir lasting
@@ -28,6 +29,7 @@ public final class SandboxLayout {
     this.sandboxes = stateDir.resolve("sandboxes");
     this.owedNamespaces = stateDir.resolve("owed-netns");
     this.records = rootDir.resolve("sandboxes");
+    this.recordCopies = stateDir.resolve("copies").resolve("sandboxes");
   }
 
   /// What the containers of a sandbox use.
@@ -88,6 +90,11 @@ public final class SandboxLayout {
 
   Path records() {
     return records;
+  }
+
+  /// In memory, as nothing of a pod that would need it outlives the boot.
+  Path recordCopies() {
+    return recordCopies;
   }
 
   Path folder(SandboxId id) {

@@ -33,7 +33,12 @@ public final class SandboxStore {
   ///
   /// @param settings tell the folder, which has one JSON file per sandbox
   public SandboxStore(SandboxSettings settings) {
-    records = new RecordFolder<>(settings.layout().records(), Sandbox.class, FORMAT_VERSION);
+    records =
+        new RecordFolder<>(
+            settings.layout().records(),
+            settings.layout().recordCopies(),
+            Sandbox.class,
+            FORMAT_VERSION);
     NavigableMap<String, Sandbox> byId = new TreeMap<>();
     Map<SandboxName, SandboxId> idByName = new HashMap<>();
     for (Sandbox sandbox : records.readAll().values()) {

@@ -1,21 +1,25 @@
 package io.berth.snapshot;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.google.errorprone.annotations.MustBeClosed;
 import io.berth.linux.AtomicFile;
 import io.berth.linux.ErrnoException;
 import io.berth.linux.FileTree;
 import io.berth.linux.LowPriority;
 import io.berth.linux.Mounts;
+import io.berth.linux.Seal;
 import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
 import io.berth.oci.Json;
 import io.berth.snapshot.SnapshotException.Reason;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.FileTime;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -70,6 +74,15 @@ final class LayerStore {
   /** Guarded by {@code holding}. */
   private final List<Retired> retired = new ArrayList<>();
 
+  /**
+   * Layers that nobody holds, and since when, in milliseconds since the epoch. Guarded by {@code
+   * holding}.
+   */
+  private final Map<ChainId, Long> unreferenced = new HashMap<>();
+
+  /** How long {@link #releaseLater} keeps what nobody holds any more. */
+  private final Duration grace;
+
   private final AtomicLong verifications = new AtomicLong();
 
   /** A damaged layer that was replaced. */
@@ -92,9 +105,10 @@ final class LayerStore {
     }
   }
 
-  LayerStore(SnapshotLayout layout, Trash trash) {
+  LayerStore(SnapshotLayout layout, Trash trash, Duration grace) {
     this.layout = layout;
     this.trash = trash;
+    this.grace = grace;
   }
 
   /** Learns what is on disk, and takes away what a crash left half-made. */
@@ -121,6 +135,8 @@ final class LayerStore {
         load(folder);
       }
     }
+    long now = System.currentTimeMillis();
+    layers.keySet().forEach(id -> unreferenced.put(id, now));
   }
 
   private void load(Path folder) {
@@ -145,14 +161,21 @@ final class LayerStore {
   private LayerRecord record(Path folder) throws IOException {
     Path file = folder.resolve(SnapshotLayout.LAYER_RECORD);
     try {
-      return about(folder, Json.read(Files.readAllBytes(file), LayerRecord.class, "layer record"));
+      byte[] content = Files.readAllBytes(file);
+      LayerRecord record = Json.read(content, LayerRecord.class, "layer record");
+      Seal.check(content, Json.read(content, JsonNode.class, "layer record").has(Seal.FIELD));
+      return about(folder, record);
     } catch (IOException | IllegalArgumentException e) {
       if (!Files.exists(folder.resolve(SnapshotLayout.MANIFEST))) {
         throw e;
       }
       LayerRecord record = about(folder, LayerSurvey.record(folder));
-      AtomicFile.write(file, json(record));
-      log.warn("record {} was damaged and is made anew: {}", file, e.toString());
+      log.error("record {} was damaged and is made anew: {}", file, e.toString());
+      try {
+        AtomicFile.write(file, Seal.seal(json(record)));
+      } catch (UncheckedIOException | ErrnoException full) {
+        log.warn("{}", full.getMessage()); // a full disk must not keep berthd from starting
+      }
       return record;
     }
   }
@@ -295,6 +318,7 @@ final class LayerStore {
       for (ChainId id : ids) {
         if (held.add(id)) {
           holders.merge(id, 1, Integer::sum);
+          unreferenced.remove(id);
         }
       }
     } finally {
@@ -318,6 +342,25 @@ final class LayerStore {
     remove(endHolds(owner).reversed());
   }
 
+  /** As {@link #release}, but what becomes free stays for the grace period. */
+  void releaseLater(String owner) {
+    List<ChainId> freed = endHolds(owner);
+    if (grace.isZero()) {
+      remove(freed.reversed());
+    }
+  }
+
+  Map<ChainId, Long> unreferenced() {
+    holding.lock();
+    try {
+      Map<ChainId, Long> copy = new HashMap<>(unreferenced);
+      copy.keySet().retainAll(layers.keySet());
+      return copy;
+    } finally {
+      holding.unlock();
+    }
+  }
+
   /**
    * @return what nobody holds any more
    */
@@ -335,6 +378,7 @@ final class LayerStore {
       for (ChainId id : held) {
         if (holders.computeIfPresent(id, (i, n) -> n == 1 ? null : n - 1) == null) {
           freed.add(id);
+          unreferenced.put(id, System.currentTimeMillis());
         }
       }
     } finally {
@@ -368,8 +412,13 @@ final class LayerStore {
     return owners;
   }
 
-  void removeUnreferenced() {
+  /**
+   * @param age since when at least nobody must have held them
+   */
+  void removeUnreferenced(Duration age) {
     List<Path> gone;
+    List<ChainId> due = new ArrayList<>();
+    long before = System.currentTimeMillis() - age.toMillis();
     holding.lock();
     try {
       for (Retired layer : retired) {
@@ -378,6 +427,12 @@ final class LayerStore {
         }
       }
       gone = takeUnmounted();
+      unreferenced.keySet().retainAll(layers.keySet());
+      unreferenced.forEach((id, since) -> {
+        if (since <= before) {
+          due.add(id);
+        }
+      });
       unreadable
           .entrySet()
           .removeIf(layer -> {
@@ -392,7 +447,7 @@ final class LayerStore {
       holding.unlock();
     }
     gone.forEach(folder -> trash.delete(trash.takeAway(folder)));
-    remove(layers.keySet());
+    remove(due);
   }
 
   /** Removes those of the layers that nobody holds, be it since a moment ago. */
@@ -416,7 +471,11 @@ final class LayerStore {
   private @Nullable Layer forgetUnlessHeld(ChainId id) {
     holding.lock();
     try {
-      return holders.containsKey(id) ? null : layers.remove(id);
+      if (holders.containsKey(id)) {
+        return null;
+      }
+      unreferenced.remove(id);
+      return layers.remove(id);
     } finally {
       holding.unlock();
     }
@@ -524,7 +583,7 @@ final class LayerStore {
       Usage usage =
           LayerSurvey.write(tree, manifest, new LayerManifest.Head(id, parent, diffId), digests);
       LayerRecord record = LayerSurvey.record(id, parent, diffId, usage, folder);
-      Files.write(folder.resolve(SnapshotLayout.LAYER_RECORD), json(record));
+      Files.write(folder.resolve(SnapshotLayout.LAYER_RECORD), Seal.seal(json(record)));
       AtomicFile.syncFileSystem(folder);
       return publish(record);
     }
@@ -555,6 +614,7 @@ final class LayerStore {
         }
         health.remove(id);
         layers.put(id, layer);
+        noteUnlessHeld(id);
       } finally {
         catalog.unlock();
       }
@@ -562,6 +622,17 @@ final class LayerStore {
         retire(replaced);
       }
       return layer;
+    }
+
+    private void noteUnlessHeld(ChainId id) {
+      holding.lock();
+      try {
+        if (!holders.containsKey(id)) {
+          unreferenced.put(id, System.currentTimeMillis());
+        }
+      } finally {
+        holding.unlock();
+      }
     }
 
     /**

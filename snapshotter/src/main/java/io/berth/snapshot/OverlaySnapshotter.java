@@ -12,7 +12,6 @@ import io.berth.linux.TreeUsage;
 import io.berth.linux.UserNamespace;
 import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
-import io.berth.oci.Json;
 import io.berth.snapshot.SnapshotException.Reason;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
@@ -23,6 +22,7 @@ import java.nio.file.attribute.PosixFileAttributeView;
 import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -68,10 +68,17 @@ public final class OverlaySnapshotter implements Snapshotter {
    * @throws SnapshotException when it can't be read or written
    */
   public OverlaySnapshotter(Path rootDir, Debts debts) {
+    this(rootDir, debts, Duration.ZERO);
+  }
+
+  /**
+   * @param grace how long {@link #releaseLater} keeps layers that nobody holds any more
+   */
+  public OverlaySnapshotter(Path rootDir, Debts debts, Duration grace) {
     this.layout = new SnapshotLayout(rootDir.toAbsolutePath());
     this.debts = debts;
     this.trash = new Trash(layout, debts);
-    this.layers = new LayerStore(layout, trash);
+    this.layers = new LayerStore(layout, trash, grace);
     try {
       for (Path folder :
           List.of(layout.staging(), layout.retired(), layout.snapshots(), layout.trash())) {
@@ -95,27 +102,19 @@ public final class OverlaySnapshotter implements Snapshotter {
   private void loadSnapshots() throws IOException {
     try (DirectoryStream<Path> folders = Files.newDirectoryStream(layout.snapshots())) {
       for (Path folder : folders) {
-        try {
-          SnapshotRecord record =
-              Json.read(
-                  Files.readAllBytes(folder.resolve(SnapshotLayout.SNAPSHOT_RECORD)),
-                  SnapshotRecord.class,
-                  "snapshot record");
-          if (!layout.snapshot(record.key()).equals(folder)
-              || !Files.isDirectory(SnapshotLayout.work(folder))) {
-            throw new IllegalArgumentException("it is half-made");
-          }
-          snapshots.put(
-              record.key(),
-              new Snapshot(record.key(), record.layers(), SnapshotLayout.upper(folder)));
-          layers.hold(owner(record.key()), record.layers());
-        } catch (IOException | IllegalArgumentException e) {
-          log.warn(
-              "snapshot {} was not finished before the daemon ended and is removed: {}",
-              folder,
-              e.toString());
+        if (!Files.isDirectory(SnapshotLayout.work(folder))) {
+          log.warn("snapshot {} was half made when the daemon ended and is removed", folder);
           Path _ = trash.takeAway(folder);
+          continue;
         }
+        SnapshotRecord record = SnapshotFiles.read(folder);
+        if (record == null) {
+          continue; // stays with what was written into it, until its container is removed
+        }
+        snapshots.put(
+            record.key(),
+            new Snapshot(record.key(), record.layers(), SnapshotLayout.upper(folder)));
+        layers.hold(owner(record.key()), record.layers());
       }
     }
   }
@@ -182,8 +181,18 @@ public final class OverlaySnapshotter implements Snapshotter {
   }
 
   @Override
-  public void removeUnreferenced() {
-    layers.removeUnreferenced();
+  public void releaseLater(String owner) {
+    layers.releaseLater(owner);
+  }
+
+  @Override
+  public Map<ChainId, Long> unreferenced() {
+    return layers.unreferenced();
+  }
+
+  @Override
+  public void removeUnreferenced(Duration age) {
+    layers.removeUnreferenced(age);
     try {
       trash.empty();
     } catch (IOException e) {
@@ -232,12 +241,8 @@ public final class OverlaySnapshotter implements Snapshotter {
           new Debt("release", owner(snapshot.key())), () -> layers.release(owner(snapshot.key())));
       layers.hold(owner(snapshot.key()), snapshot.layers());
       List<Path> lowers = padded(layers.trees(snapshot.layers(), operation), 1, layout);
-      Files.write(
-          folder.resolve(SnapshotLayout.SNAPSHOT_RECORD),
-          Json.MAPPER
-              .writerWithDefaultPrettyPrinter()
-              .writeValueAsBytes(
-                  new SnapshotRecord(SnapshotRecord.FORMAT, snapshot.key(), snapshot.layers())));
+      SnapshotFiles.write(
+          folder, new SnapshotRecord(SnapshotRecord.FORMAT, snapshot.key(), snapshot.layers()));
       Files.createDirectory(snapshot.upper(), PUBLIC);
       takeOverRootFolder(lowers.getFirst(), snapshot.upper());
       Files.createDirectory(SnapshotLayout.work(folder), PRIVATE);
@@ -389,6 +394,8 @@ public final class OverlaySnapshotter implements Snapshotter {
     if (snapshot != null) {
       trash.delete(trash.takeAway(layout.snapshot(key)));
       layers.release(owner(key));
+    } else if (KEY.matcher(key).matches() && Files.exists(layout.snapshot(key))) {
+      trash.delete(trash.takeAway(layout.snapshot(key))); // one whose record couldn't be read
     }
   }
 

@@ -13,7 +13,7 @@ import java.util.UUID;
  * layers/HEX/health.json              how the tree differs from the manifest, if it was found to
  * layers/.staging/ID/{fs,...}         a draft; ID/parent is where the layers below are mounted during its commit
  * .retired/HEX-ID/{fs,...}            a damaged layer whose place a new one has taken, kept while it is mounted
- * snapshots/KEY/{snapshot.json,upper,work}
+ * snapshots/KEY/{snapshot.json,snapshot.copy.json,upper,work}
  * snapshots/KEY/volumes/NAME          folders that go with the snapshot
  * .trash/ID                           being deleted
  * .empty/probe                       for a moment, to try what the kernel can do
@@ -28,6 +28,7 @@ record SnapshotLayout(Path root) {
   static final String ARCHIVE = "archive";
   static final String HEALTH = "health.json";
   static final String SNAPSHOT_RECORD = "snapshot.json";
+  static final String SNAPSHOT_COPY = "snapshot.copy.json";
 
   Path layers() {
     return root.resolve("layers");

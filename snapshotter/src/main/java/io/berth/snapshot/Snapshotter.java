@@ -5,6 +5,7 @@ import io.berth.linux.UserNamespace;
 import io.berth.oci.ChainId;
 import io.berth.oci.Digest;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -44,7 +45,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>After a restart</b> layers and snapshots are as they were, drafts are gone, and only the
  * snapshots' holds are known. Every other owner declares its holds anew, and then {@link
- * #removeUnreferenced} is called once.
+ * #removeUnreferenced(Duration)} is called.
  *
  * <p>Safe for use by many threads. Reads ({@link #layer}, {@link #layers}, {@link #snapshots}) take
  * no lock. Everything else may block on the disk.
@@ -103,14 +104,31 @@ public interface Snapshotter {
    */
   void release(String owner);
 
+  /**
+   * Ends all holds of an owner that gave up before its work was done. Layers that nobody holds any
+   * more stay for the grace period that the snapshotter was made with, as the next try would bring
+   * the same; a hold in that time keeps them, {@link #removeUnreferenced} ends it.
+   */
+  void releaseLater(String owner);
+
+  /** The layers that nobody holds, and since when, in milliseconds since the epoch. */
+  Map<ChainId, Long> unreferenced();
+
   /** Every owner with the layers that it holds, at one moment. */
   Map<String, Set<ChainId>> holds();
 
+  /** Removes all layers that no owner holds; not before every owner has declared itself. */
+  default void removeUnreferenced() {
+    removeUnreferenced(Duration.ZERO);
+  }
+
   /**
-   * Removes all layers that no owner holds. To be called once after a start, when every owner has
-   * declared itself.
+   * Removes the layers that no owner has held for a time. To be called once after a start, when
+   * every owner has declared itself, and from then on as often as wanted.
+   *
+   * @param age of this process: what nobody claims after a start counts from the start
    */
-  void removeUnreferenced();
+  void removeUnreferenced(Duration age);
 
   /**
    * Makes a writable tree over the layers, which it holds from now on. Preparing the same again

@@ -18,6 +18,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
@@ -67,6 +68,39 @@ class OverlaySnapshotterTest extends SnapshotterContract {
   }
 
   @Test
+  void whatAnUnfinishedPullBroughtStaysForTheGracePeriodAndNoLonger() throws Exception {
+    Duration grace = Duration.ofMinutes(10);
+    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, grace);
+    List<ChainId> chain = commitFile(List.of(), "a", "1");
+    snapshotter.hold("pull:1", chain);
+    assertThat(snapshotter.unreferenced()).isEmpty();
+    long before = System.currentTimeMillis();
+
+    snapshotter.releaseLater("pull:1");
+    snapshotter.removeUnreferenced(grace);
+    assertThat(snapshotter.layers()).hasSize(1);
+    assertThat(snapshotter.unreferenced().get(chain.getLast()))
+        .isBetween(before, System.currentTimeMillis());
+
+    snapshotter.hold("pull:2", chain);
+    snapshotter.hold("image:1", chain);
+    snapshotter.releaseLater("pull:2");
+    assertThat(snapshotter.unreferenced()).isEmpty();
+    snapshotter.removeUnreferenced();
+    assertThat(snapshotter.layers()).hasSize(1);
+    snapshotter.release("image:1");
+    assertThat(snapshotter.layers()).as("a removal frees at once").isEmpty();
+
+    chain = commitFile(List.of(), "b", "2");
+    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, grace);
+    snapshotter.removeUnreferenced(grace);
+    assertThat(snapshotter.unreferenced()).containsOnlyKeys(chain);
+    snapshotter.removeUnreferenced(Duration.ZERO);
+    assertThat(snapshotter.layers()).isEmpty();
+    assertThat(snapshotter.unreferenced()).isEmpty();
+  }
+
+  @Test
   void damagedRecordCostsOnlyItsLayer() throws Exception {
     List<ChainId> good = commitFile(List.of(), "a", "1");
     List<ChainId> bad = commitFile(List.of(), "b", "2");
@@ -87,6 +121,50 @@ class OverlaySnapshotterTest extends SnapshotterContract {
     assertThat(snapshotter.layer(chain.getLast())).contains(before);
     restart();
     assertThat(snapshotter.layer(chain.getLast())).contains(before);
+  }
+
+  /** What a running container has written lies in there, and its layers are held by it. */
+  @Test
+  void noDamageToARecordCostsASnapshot() throws Exception {
+    List<ChainId> chain = commitFile(List.of(), "a", "1");
+    Snapshot snapshot = snapshotter.prepare("c1", chain);
+    Path target = target();
+    snapshotter.mount("c1", target);
+    Files.writeString(target.resolve("written"), "by the container");
+    Path record = layout().snapshot("c1").resolve("snapshot.json");
+    byte[] whole = Files.readAllBytes(record);
+    var random = new java.util.Random(14);
+    for (int i = 0; i < 200; i++) {
+      byte[] damaged = whole.clone();
+      if (i % 2 == 0) {
+        damaged[random.nextInt(whole.length)] ^= (byte) (1 << random.nextInt(8));
+      } else {
+        damaged = java.util.Arrays.copyOf(whole, random.nextInt(whole.length));
+      }
+      Files.write(record, damaged);
+      restart();
+      snapshotter.removeUnreferenced();
+      assertThat(snapshotter.snapshots()).containsExactly(snapshot);
+      assertThat(snapshotter.layers()).extracting(Layer::chainId).containsExactlyElementsOf(chain);
+      assertThat(target.resolve("written")).hasContent("by the container");
+    }
+  }
+
+  @Test
+  void snapshotOfWhichNoRecordIsLeftStaysUntilItIsRemoved() throws Exception {
+    List<ChainId> chain = commitFile(List.of(), "a", "1");
+    snapshotter.hold("image:1", chain);
+    Path upper = snapshotter.prepare("c1", chain).upper();
+    Files.writeString(upper.resolve("written"), "by the container");
+    Files.write(layout().snapshot("c1").resolve("snapshot.json"), new byte[10]);
+    Files.write(layout().snapshot("c1").resolve("snapshot.copy.json"), new byte[10]);
+    restart();
+    snapshotter.hold("image:1", chain);
+    snapshotter.removeUnreferenced();
+    assertThat(upper.resolve("written")).hasContent("by the container");
+
+    snapshotter.remove("c1");
+    assertThat(names(layout().snapshots())).isEmpty();
   }
 
   @Test
