@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.CreateContainerRequest;
 import io.berth.cri.v1.ImageSpec;
+import io.berth.cri.v1.Mount;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PullImageRequest;
 import io.berth.cri.v1.RunPodSandboxRequest;
@@ -72,6 +73,10 @@ class ImageTrustIT {
       assertThatThrownBy(() -> create(daemon, podId, pod, id))
           .hasMessageContaining("SignatureValidationFailed: image " + image)
           .hasMessageContaining(daemon.trustPolicy().toString());
+      String trusted = pull(daemon, registry.address() + "/berth/volumes:1");
+      assertThatThrownBy(() -> create(daemon, podId, pod, trusted, volume(image)))
+          .as("as a volume")
+          .hasMessageContaining("SignatureValidationFailed: image " + image);
       Subprocess.Result verdict = trust(daemon, image);
       assertThat(verdict.exitCode()).isEqualTo(1);
       assertThat(verdict.out())
@@ -79,7 +84,7 @@ class ImageTrustIT {
 
       sign(registry, key);
       assertThat(pull(daemon, image)).isEqualTo(id);
-      assertThat(create(daemon, podId, pod, id)).isNotEmpty();
+      assertThat(create(daemon, podId, pod, id, volume(image))).isNotEmpty();
       assertThat(trust(daemon, image).out()).contains("signatures kept with the image: 1");
       daemon.removePods();
       daemon.assertNothingLeft();
@@ -95,9 +100,19 @@ class ImageTrustIT {
         .getImageRef();
   }
 
-  private static String create(BerthDaemon daemon, String podId, PodSandboxConfig pod, String image)
+  private static Mount volume(String image) {
+    return Mount.newBuilder()
+        .setContainerPath("/volume")
+        .setReadonly(true)
+        .setImage(ImageSpec.newBuilder().setImage(image))
+        .build();
+  }
+
+  private static String create(
+      BerthDaemon daemon, String podId, PodSandboxConfig pod, String image, Mount... mounts)
       throws Exception {
-    ContainerConfig container = Requests.container("c", image, Requests.SLEEP).build();
+    ContainerConfig container =
+        Requests.container("c", image, Requests.SLEEP).addAllMounts(List.of(mounts)).build();
     return daemon
         .client()
         .runtime()

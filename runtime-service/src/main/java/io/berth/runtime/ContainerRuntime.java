@@ -70,7 +70,7 @@ public final class ContainerRuntime implements AutoCloseable {
 
     events = new PodEvents(sandboxes, store);
     exits = new ExitWatch(layout, store, new OomKills(layout, cgroups), teardown);
-    imageVolumes = new ImageVolumes(layout, images, snapshotter, sandboxes, debts);
+    imageVolumes = new ImageVolumes(layout, images, trust, snapshotter, sandboxes, debts);
     debts.register(ImageVolumes.DEBT, imageVolumes::settle);
     var users = new UserNamespaceSupport(layout, snapshotter);
     users.begin();

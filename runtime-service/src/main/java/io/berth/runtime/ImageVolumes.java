@@ -2,6 +2,7 @@ package io.berth.runtime;
 
 import io.berth.image.Image;
 import io.berth.image.ImageStore;
+import io.berth.image.ImageTrust;
 import io.berth.linux.AtomicFile;
 import io.berth.linux.Debt;
 import io.berth.linux.Debts;
@@ -52,6 +53,7 @@ final class ImageVolumes {
 
   private final ContainerLayout layout;
   private final ImageStore images;
+  private final ImageTrust trust;
   private final Snapshotter snapshotter;
   private final SandboxStore sandboxes;
   private final Debts debts;
@@ -69,11 +71,13 @@ final class ImageVolumes {
   ImageVolumes(
       ContainerLayout layout,
       ImageStore images,
+      ImageTrust trust,
       Snapshotter snapshotter,
       SandboxStore sandboxes,
       Debts debts) {
     this.layout = layout;
     this.images = images;
+    this.trust = trust;
     this.snapshotter = snapshotter;
     this.sandboxes = sandboxes;
     this.debts = debts;
@@ -85,6 +89,7 @@ final class ImageVolumes {
    * @param users the pod's own, to which the files shall belong
    * @param label the SELinux label of the files, absent: none
    * @throws ContainerException INVALID, NO_IMAGE, WRONG_STATE or RUNTIME_FAILED
+   * @throws io.berth.image.ImageException SIGNATURE, CONFIGURATION by the trust policy
    */
   Found find(
       Sandbox sandbox,
@@ -105,6 +110,7 @@ final class ImageVolumes {
             .orElseThrow(() ->
                 refuse(
                     Reason.NO_IMAGE, operation, "it isn't on this machine; pull it first", null));
+    trust.requireAtCreate(image, List.of(mount.image()), sandbox.config().name().namespace());
     Path root;
     try {
       root = mounted(sandbox, operation, image, users, label);
