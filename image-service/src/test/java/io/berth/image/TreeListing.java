@@ -4,6 +4,7 @@ import io.berth.linux.Fd;
 import io.berth.linux.RootedTree;
 import io.berth.oci.Digest;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -15,6 +16,9 @@ import java.util.TreeMap;
 
 /** What two trees are compared by: everything that tar keeps, a line for each path. */
 final class TreeListing {
+  /** Bytes of a file that are compared: some have holes beyond any memory. */
+  private static final int MOST = 64 << 20;
+
   private final RootedTree tree;
   private final Map<String, String> lines = new TreeMap<>();
 
@@ -104,8 +108,9 @@ final class TreeListing {
                         : stat.mtimeSeconds() + "." + stat.mtimeNanos()));
     if (stat.isRegular()) {
       line.append(" size ").append(stat.size());
-      try (Fd file = tree.openFile(folder, name)) {
-        line.append(' ').append(Digest.sha256(Files.readAllBytes(file.procPath())).abbreviated());
+      try (Fd file = tree.openFile(folder, name);
+          InputStream content = Files.newInputStream(file.procPath())) {
+        line.append(' ').append(Digest.sha256(content.readNBytes(MOST)).abbreviated());
       }
     } else if (stat.isSymlink()) {
       line.append(" to ").append(tree.readLink(folder, name));

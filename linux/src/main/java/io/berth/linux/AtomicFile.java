@@ -41,7 +41,7 @@ public final class AtomicFile {
     Path temporary = file.resolveSibling(file.getFileName() + TEMPORARY);
     try {
       Files.deleteIfExists(temporary); // left by a crash
-      Files.createFile(temporary, PosixFilePermissions.asFileAttribute(PRIVATE));
+      createPrivate(temporary);
       // Not a FileChannel: a thread that is interrupted as a call is cancelled closes it, and a
       // step that was taken would go unrecorded.
       try (var output = new FileOutputStream(temporary.toFile())) {
@@ -89,11 +89,16 @@ public final class AtomicFile {
     }
   }
 
+  /** Makes an empty file, mode 0600. */
+  static void createPrivate(Path file) throws IOException {
+    Files.createFile(file, PosixFilePermissions.asFileAttribute(PRIVATE));
+  }
+
   static boolean isTemporary(Path file) {
     return file.getFileName().toString().endsWith(TEMPORARY);
   }
 
-  private static Path parent(Path file) {
+  static Path parent(Path file) {
     Path parent = file.toAbsolutePath().getParent();
     if (parent == null) {
       throw new IllegalArgumentException("not a file: " + file);

@@ -18,6 +18,7 @@ import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -28,12 +29,14 @@ import org.slf4j.LoggerFactory;
  * older Berth can read what a newer one wrote, and ends with a checksum ({@link Seal}).
  *
  * <p>Of records on which running containers depend there is a second copy in another folder, which
- * is never synced and nearly free: one damaged record must not cost a pod.
+ * is never synced and nearly free: one damaged record must not cost a pod. These are replaced on a
+ * full disk, too ({@link SpareFiles}).
  */
 public final class RecordFolder<T> {
   private static final Logger log = LoggerFactory.getLogger(RecordFolder.class);
   private static final long BLOCK = 4096;
   private static final String SUFFIX = ".json";
+  private static final String SPARES = "spare";
   private static final String VERSION = "formatVersion";
   private static final ObjectMapper MAPPER =
       JsonMapper.builder()
@@ -46,6 +49,7 @@ public final class RecordFolder<T> {
 
   private final Path folder;
   private final @Nullable Path copies;
+  private final @Nullable SpareFiles spares;
   private final Class<T> type;
   private final int formatVersion;
 
@@ -66,13 +70,18 @@ public final class RecordFolder<T> {
     if (copies != null) {
       Path _ = PrivateFolder.make(copies);
     }
+    // Beside, as it must be on the same disk; not among the records.
+    this.spares =
+        copies == null
+            ? null
+            : new SpareFiles(folder.resolveSibling(SPARES).resolve(folder.getFileName()));
   }
 
   /** Durable when it returns. */
   public void write(String id, T record) {
     Path file = file(id);
     byte[] content = text(record);
-    AtomicFile.write(file, content);
+    write(file, content, AtomicFile::write);
     keepCopy(file, content);
   }
 
@@ -83,8 +92,32 @@ public final class RecordFolder<T> {
   public void writeUnsynced(String id, T record) {
     Path file = file(id);
     byte[] content = text(record);
-    AtomicFile.writeUnsynced(file, content);
+    write(file, content, AtomicFile::writeUnsynced);
     keepCopy(file, content);
+  }
+
+  /** A record that is there can be replaced on a full disk, too. */
+  private void write(Path file, byte[] content, BiConsumer<Path, byte[]> writer) {
+    try {
+      writer.accept(file, content);
+    } catch (UncheckedIOException full) {
+      if (!replacedBySpare(file, content, full)) {
+        throw full;
+      }
+      return;
+    }
+    if (spares != null) {
+      spares.refill();
+    }
+  }
+
+  private boolean replacedBySpare(Path file, byte[] content, Exception why) {
+    try {
+      return spares != null && spares.replace(file, content);
+    } catch (IOException | ErrnoException e) {
+      why.addSuppressed(e);
+      return false;
+    }
   }
 
   /** The version goes in front of what the mapper writes, and the checksum behind it. */
@@ -115,6 +148,9 @@ public final class RecordFolder<T> {
     Path file = file(id);
     dropCopy(file);
     AtomicFile.delete(file);
+    if (spares != null) {
+      spares.refill();
+    }
   }
 
   /**

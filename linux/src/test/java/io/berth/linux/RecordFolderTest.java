@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -19,7 +20,13 @@ import org.junit.jupiter.params.provider.ValueSource;
 class RecordFolderTest {
   private static final int DAMAGES = 200;
 
-  @TempDir Path folder;
+  @TempDir Path temporary;
+  private Path folder;
+
+  @BeforeEach
+  void aFolder() throws Exception {
+    folder = Files.createDirectory(temporary.resolve("records"));
+  }
 
   record Thing(String name, int size, @Nullable String note, List<String> parts) {
     Thing {
