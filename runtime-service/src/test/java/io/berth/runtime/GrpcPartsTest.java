@@ -6,7 +6,6 @@ import com.google.protobuf.MessageLite;
 import io.berth.cri.v1.StreamContainersResponse;
 import io.berth.linux.RecordFolder;
 import io.grpc.stub.StreamObserver;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -47,20 +46,15 @@ class GrpcPartsTest {
   }
 
   @Test
-  void twentyThousandExitedContainersOfAnEarlierRunAreListedInSmallMessages() throws Exception {
+  void twentyThousandExitedContainersOfAnEarlierRunAreListedInSmallMessages() {
     int count = 20_000;
-    Container one =
-        Containers.of(Containers.id("f"), "many", ContainerState.CREATED)
-            .exited(new Container.Exit(1, "Error", "", 9));
-    new RecordFolder<>(folder, Container.class, 1).write(one.id().value(), one);
-    Path written = folder.resolve(one.id() + ".json");
-    String record = Files.readString(written);
-    Files.delete(written);
+    var records = new RecordFolder<>(folder, Container.class, 1);
     for (int i = 0; i < count; i++) {
-      String id = Containers.id(Integer.toHexString(0x100000 + i)).value();
-      Files.writeString(
-          folder.resolve(id + ".json"),
-          record.replace(one.id().value(), id).replace("\"many\"", "\"many" + i + "\""));
+      ContainerId id = Containers.id(Integer.toHexString(0x100000 + i));
+      records.writeUnsynced(
+          id.value(),
+          Containers.of(id, "many" + i, ContainerState.CREATED)
+              .exited(new Container.Exit(1, "Error", "", 9)));
     }
 
     ContainerStore store = new ContainerStore(folder);
