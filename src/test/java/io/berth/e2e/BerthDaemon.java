@@ -1,7 +1,9 @@
 package io.berth.e2e;
 
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.google.errorprone.annotations.CanIgnoreReturnValue;
 import com.google.errorprone.annotations.MustBeClosed;
+import io.berth.cri.v1.ContainerStatusRequest;
 import io.berth.cri.v1.ListPodSandboxRequest;
 import io.berth.cri.v1.RemovePodSandboxRequest;
 import io.berth.cri.v1.StopPodSandboxRequest;
@@ -334,6 +336,20 @@ final class BerthDaemon implements AutoCloseable {
 
   long pid() {
     return running().pid();
+  }
+
+  /** The first process of a container, on the machine. */
+  long pid(String container) throws IOException {
+    String info =
+        client()
+            .runtime()
+            .containerStatus(
+                ContainerStatusRequest.newBuilder()
+                    .setContainerId(container)
+                    .setVerbose(true)
+                    .build())
+            .getInfoOrThrow("info");
+    return JsonMapper.builder().build().readTree(info).get("pid").asLong();
   }
 
   Path socket() {

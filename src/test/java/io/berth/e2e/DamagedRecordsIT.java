@@ -2,9 +2,7 @@ package io.berth.e2e;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.berth.cri.v1.ContainerState;
-import io.berth.cri.v1.ContainerStatusRequest;
 import io.berth.cri.v1.ImageSpec;
 import io.berth.cri.v1.ListImagesRequest;
 import io.berth.cri.v1.PodSandboxConfig;
@@ -67,7 +65,7 @@ class DamagedRecordsIT {
               podId, pod, Requests.container("ended", Requests.BUSYBOX, Requests.SLEEP).build());
       life.start(ended);
       life.stop(ended, 10);
-      long pid = pid(daemon, running);
+      long pid = daemon.pid(running);
 
       for (int damaged = 0; damaged < DAMAGES; ) {
         if (random.nextBoolean()) {
@@ -91,7 +89,7 @@ class DamagedRecordsIT {
         for (Path record : emptied) { // a flip of one bit may be in a place that says nothing
           assertThat(said).as("the log names what was cut").contains(record.toString());
         }
-        assertThat(pid(daemon, running)).isEqualTo(pid);
+        assertThat(daemon.pid(running)).isEqualTo(pid);
         assertThat(ProcessHandle.of(pid)).isPresent();
         assertThat(life.exec(running, "cat", "/written")).isEqualTo("mine\n");
         assertThat(life.status(running).getState()).isEqualTo(ContainerState.CONTAINER_RUNNING);
@@ -162,19 +160,5 @@ class DamagedRecordsIT {
     whole[random.nextInt(whole.length)] ^= (byte) (1 << random.nextInt(8));
     Files.write(record, whole);
     return false;
-  }
-
-  private static long pid(BerthDaemon daemon, String container) throws IOException {
-    String info =
-        daemon
-            .client()
-            .runtime()
-            .containerStatus(
-                ContainerStatusRequest.newBuilder()
-                    .setContainerId(container)
-                    .setVerbose(true)
-                    .build())
-            .getInfoOrThrow("info");
-    return JsonMapper.builder().build().readTree(info).get("pid").asLong();
   }
 }

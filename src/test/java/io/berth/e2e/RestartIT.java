@@ -3,7 +3,6 @@ package io.berth.e2e;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.berth.admin.v1.DebtsRequest;
 import io.berth.cri.v1.Container;
 import io.berth.cri.v1.ContainerConfig;
@@ -99,21 +98,6 @@ class RestartIT {
         .build();
   }
 
-  /** The first process of a container, on the machine. */
-  private static long pid(BerthDaemon daemon, String container) throws IOException {
-    String info =
-        daemon
-            .client()
-            .runtime()
-            .containerStatus(
-                ContainerStatusRequest.newBuilder()
-                    .setContainerId(container)
-                    .setVerbose(true)
-                    .build())
-            .getInfoOrThrow("info");
-    return JsonMapper.builder().build().readTree(info).get("pid").asLong();
-  }
-
   private static long conmon(BerthDaemon daemon, String container) throws IOException {
     Path file = daemon.runFolder().resolve("containers").resolve(container).resolve("conmon.pid");
     return Long.parseLong(Files.readString(file).strip());
@@ -162,7 +146,7 @@ class RestartIT {
           String podId = life.run(pod);
           String id = life.create(podId, pod, waiter("waits", signals));
           life.start(id);
-          keepers.put(id, pid(daemon, id));
+          keepers.put(id, daemon.pid(id));
           keeperPods.add(podId);
         }
       }
@@ -205,7 +189,7 @@ class RestartIT {
                   .getStatus();
           if (i < KILLS) {
             assertThat(status.getState()).isEqualTo(ContainerState.CONTAINER_RUNNING);
-            assertThat(pid(daemon, keeper.getKey())).isEqualTo(keeper.getValue());
+            assertThat(daemon.pid(keeper.getKey())).isEqualTo(keeper.getValue());
             assertThat(runs(keeper.getValue())).isTrue();
           } else {
             assertThat(status.getState()).isEqualTo(ContainerState.CONTAINER_EXITED);
@@ -367,7 +351,7 @@ class RestartIT {
       String podId = life.run(pod);
       String id = life.create(podId, pod, sleeper("sleeps"));
       life.start(id);
-      long pid = pid(daemon, id);
+      long pid = daemon.pid(id);
       ContainerStatus before = life.status(id);
       daemon.kill9();
       daemon.restart();
@@ -377,7 +361,7 @@ class RestartIT {
       assertThat(runs(pid)).isTrue();
       daemon.restart();
       assertThat(life.status(id)).isEqualTo(before);
-      assertThat(pid(daemon, id)).isEqualTo(pid);
+      assertThat(daemon.pid(id)).isEqualTo(pid);
       assertThat(life.exec(id, "cat", "/proc/1/stat")).startsWith("1 (sh)");
     }
   }
@@ -392,7 +376,7 @@ class RestartIT {
       for (String first : List.of("conmon", "workload", "conmon, and the daemon restarts")) {
         String id = life.create(podId, pod, sleeper("dies-" + first.charAt(0) + first.length()));
         life.start(id);
-        long workload = pid(daemon, id);
+        long workload = daemon.pid(id);
         long conmon = conmon(daemon, id);
         kill(first.startsWith("conmon") ? conmon : workload);
         if (first.endsWith("restarts")) {
