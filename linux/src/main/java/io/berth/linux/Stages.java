@@ -3,9 +3,12 @@ package io.berth.linux;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 
@@ -23,6 +26,9 @@ public final class Stages {
 
   /** An operation of more stages than this keeps the first ones. */
   static final int LIMIT = 512;
+
+  // Of one process; a hook that starts one program after another would make ever more of them.
+  private static final int CHAINS = 16;
 
   private record Scope(Log log, @Nullable Running stage) {}
 
@@ -58,7 +64,8 @@ public final class Stages {
    *
    * @param name its program's file name
    * @param chain its descendants down to the one at work, as in {@code runc > hook > sleep}; empty
-   *     unless it took so long that somebody looked
+   *     unless it took so long that somebody looked; once the stage has ended, the chain that was
+   *     seen most often
    */
   public record Waited(String name, int pid, String chain) {}
 
@@ -76,6 +83,8 @@ public final class Stages {
     private boolean open = true;
     private @Nullable String error;
     private @Nullable Waited process;
+    // How often each chain was seen, in the order of the first look; null until somebody looks.
+    private @Nullable Map<String, Integer> sightings;
 
     private Running(String name, String subject, @Nullable Running outer) {
       this.name = name;
@@ -103,6 +112,12 @@ public final class Stages {
     public synchronized void saw(int pid, String chain) {
       if (process != null && process.pid() == pid) {
         process = new Waited(process.name(), pid, chain);
+        if (sightings == null) {
+          sightings = new LinkedHashMap<>();
+        }
+        if (sightings.size() < CHAINS || sightings.containsKey(chain)) {
+          sightings.merge(chain, 1, Integer::sum);
+        }
       }
     }
 
@@ -110,6 +125,7 @@ public final class Stages {
       if (open) {
         open = false;
         elapsed += System.nanoTime() - since;
+        remember();
       }
       if (failure != null) {
         error = failure.getMessage() == null ? failure.toString() : failure.getMessage();
@@ -126,6 +142,16 @@ public final class Stages {
 
     private synchronized void waitsFor(String program, int pid) {
       process = new Waited(program, pid, "");
+      sightings = null;
+    }
+
+    // The last look may have met what is left when the wait is over, not what it was for.
+    private void remember() {
+      if (process != null && sightings != null && !sightings.isEmpty()) {
+        String longest =
+            Collections.max(sightings.entrySet(), Map.Entry.comparingByValue()).getKey();
+        process = new Waited(process.name(), process.pid(), longest);
+      }
     }
   }
 

@@ -130,7 +130,7 @@ class StagesTest {
   }
 
   @Test
-  void aStageNamesTheProcessThatItWaitsForAndWhatThatOneWaitsFor() throws Exception {
+  void aStageNamesTheProcessThatItWaitsForAndWhatThatOneWaitedForLongest() throws Exception {
     Stages.Log log = new Stages.Log();
     var _ =
         Stages.<String>record(
@@ -149,6 +149,11 @@ class StagesTest {
                             "the shell's child",
                             () -> ProcessChain.of(process.pid()).describe().equals("sh > sleep"));
                         stage.saw(process.pid(), "sh > sleep");
+                        stage.saw(process.pid(), "sh > sleep");
+                        // What a look meets that comes when the wait is already over.
+                        stage.saw(process.pid(), "sh > true");
+                        assertThat(Objects.requireNonNull(stage.stage().process()).chain())
+                            .isEqualTo("sh > true");
                       } finally {
                         ProcessChain.of(shell.pid())
                             .links()
