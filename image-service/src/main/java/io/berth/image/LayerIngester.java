@@ -1,5 +1,6 @@
 package io.berth.image;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import io.berth.image.ImageException.Reason;
 import io.berth.linux.ErrnoException;
 import io.berth.linux.SharedOperations;
@@ -11,6 +12,7 @@ import io.berth.snapshot.Layer;
 import io.berth.snapshot.LayerDraft;
 import io.berth.snapshot.SnapshotException;
 import io.berth.snapshot.Snapshotter;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -25,8 +27,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Turns blobs into committed layers: each chain ID once, however many images want it at the same
- * time. Transfer, both digests, decompression and unpacking of a layer happen in one pass on three
- * threads:
+ * time. Transfer, both digests, decompression and unpacking of a layer happen in one pass, of all
+ * but small layers on three threads:
  *
  * <pre>
  * source → blob digest  ⇒  decompress  ⇒  diff ID → unpack into a draft → commit on the parent
@@ -37,6 +39,12 @@ public final class LayerIngester {
   private static final int BLOB_CHUNK = 64 << 10;
   private static final int PLAIN_CHUNK = 128 << 10;
   private static final int CHUNKS = 4;
+
+  /**
+   * Blobs up to this many bytes are fetched whole and worked on by one thread: handing them from
+   * thread to thread would take longer than the work.
+   */
+  private static final int IN_LINE = 256 << 10;
 
   private final Snapshotter snapshotter;
   private final LayerUnpacker unpacker;
@@ -216,6 +224,53 @@ public final class LayerIngester {
       throws InterruptedException {
     Descriptor blob = wanted.blob();
     String what = "layer " + blob.digest();
+    try {
+      if (blob.size() <= IN_LINE) {
+        byte[] stored = fetch(what, blob, source, attempt, progress);
+        try (InputStream plain = plain(wanted, what, new ByteArrayInputStream(stored))) {
+          unpack(draft, wanted, what, plain);
+        }
+      } else {
+        unpackInStages(draft, wanted, what, source, attempt, progress);
+      }
+      fetched.increment();
+      progress.storing();
+      return blob;
+    } catch (IOException e) {
+      if (Thread.interrupted()) {
+        throw new InterruptedException("unpacking " + what + " was interrupted");
+      }
+      throw new ImageException(
+          Reason.CORRUPT, what + " can't be decompressed: " + e.getMessage(), e);
+    }
+  }
+
+  /** A small blob whole, its digest compared. */
+  private static byte[] fetch(
+      String what, Descriptor blob, BlobSource source, int attempt, LayerProgress progress)
+      throws IOException, InterruptedException {
+    Stages.Meter waiting = Stages.meter("fetch", source.name());
+    waiting.enter();
+    try (InputStream in =
+        new VerifyingStream(
+            source.open(blob, attempt, progress), what, blob.digest(), blob.size())) {
+      byte[] content = in.readNBytes((int) blob.size());
+      drain(in); // the digest is compared at the end alone
+      return content;
+    } finally {
+      waiting.leave();
+    }
+  }
+
+  private void unpackInStages(
+      LayerDraft draft,
+      Wanted wanted,
+      String what,
+      BlobSource source,
+      int attempt,
+      LayerProgress progress)
+      throws IOException, InterruptedException {
+    Descriptor blob = wanted.blob();
     String shortName = blob.digest().abbreviated();
     try (Readahead stored =
             new Readahead(
@@ -230,32 +285,37 @@ public final class LayerIngester {
         Readahead plain =
             new Readahead(
                 "inflate " + shortName,
-                () ->
-                    wanted.isArtifact()
-                        ? ArtifactLayer.tar(stored, blob, what)
-                        : Compression.open(stored, what),
+                () -> plain(wanted, what, stored),
                 chunks,
                 PLAIN_CHUNK,
-                CHUNKS);
-        InputStream tar =
-            wanted.isArtifact()
-                ? plain
-                : new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
+                CHUNKS)) {
+      unpack(draft, wanted, what, plain);
+    }
+  }
+
+  @MustBeClosed
+  private static InputStream plain(Wanted wanted, String what, InputStream stored)
+      throws IOException {
+    return wanted.isArtifact()
+        ? ArtifactLayer.tar(stored, wanted.blob(), what)
+        : Compression.open(stored, what);
+  }
+
+  private void unpack(LayerDraft draft, Wanted wanted, String what, InputStream plain)
+      throws IOException, InterruptedException {
+    try (InputStream tar =
+        wanted.isArtifact()
+            ? plain
+            : new VerifyingStream(plain, what + " unpacked", wanted.diffId())) {
       unpacker.unpack(tar, draft);
       drain(tar); // the digests cover what follows the archive's end, too
-      fetched.increment();
-      progress.storing();
-      return blob;
-    } catch (IOException e) {
-      if (Thread.interrupted()) {
-        throw new InterruptedException("unpacking " + what + " was interrupted");
-      }
-      throw new ImageException(
-          Reason.CORRUPT, what + " can't be decompressed: " + e.getMessage(), e);
     }
   }
 
   private static void drain(InputStream in) throws IOException {
+    if (in.read() < 0) {
+      return;
+    }
     byte[] scratch = new byte[64 << 10];
     while (in.read(scratch, 0, scratch.length) >= 0) {
       // Only the digests are wanted.

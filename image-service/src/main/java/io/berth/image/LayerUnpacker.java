@@ -16,6 +16,8 @@ import java.nio.ByteBuffer;
 import java.security.MessageDigest;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,7 +48,21 @@ public final class LayerUnpacker {
   /** Most bytes behind the end mark; tapes' blocks are the most that any program writes. */
   private static final long PADDING = 1 << 30;
 
+  private static final int BUFFER = 128 << 10;
+
   private final UnpackLimits limits;
+
+  /** As many as layers were unpacked at once: memory outside the heap is freed late. */
+  private final Queue<Buffers> buffers = new ConcurrentLinkedQueue<>();
+
+  /**
+   * What an unpacking needs of memory.
+   *
+   * @param archive read ahead
+   * @param content on its way into a file
+   */
+  @SuppressWarnings("ArrayRecordComponent") // never compared
+  private record Buffers(byte[] archive, ByteBuffer content) {}
 
   public LayerUnpacker(UnpackLimits limits) {
     this.limits = limits;
@@ -67,10 +83,13 @@ public final class LayerUnpacker {
   void unpack(InputStream tar, LayerDraft draft) throws IOException, InterruptedException {
     LayerNotes notes = new LayerNotes();
     boolean hasParent = draft.parent() != null;
+    Buffers known = buffers.poll();
+    Buffers own =
+        known == null ? new Buffers(new byte[BUFFER], ByteBuffer.allocateDirect(BUFFER)) : known;
     try (LayerTree tree = new LayerTree(draft.root(), notes, hasParent, limits.pathBytes());
         TarRecord.Writer record = new TarRecord.Writer(draft.archiveRecord())) {
-      TarReader reader = new TarReader(tar, limits.headerBytes(), record);
-      new Run(reader, tree, notes, draft, record).unpackAll();
+      TarReader reader = new TarReader(tar, limits.headerBytes(), record, own.archive());
+      new Run(reader, tree, notes, draft, record, own.content()).unpackAll();
       reader.readOut(Math.min(limits.contentBytes(), PADDING));
       record.finish();
       if (hasParent) {
@@ -80,6 +99,8 @@ public final class LayerUnpacker {
       throw new ImageException(Reason.CORRUPT, "unpack layer: " + e.getMessage(), e);
     } catch (ErrnoException e) {
       throw failure("unpack layer", e);
+    } finally {
+      buffers.add(own);
     }
   }
 
@@ -111,7 +132,7 @@ public final class LayerUnpacker {
     private final TarRecord.Writer record;
     private final boolean hasParent;
     private final MessageDigest hash = Sha256.start();
-    private final ByteBuffer buffer = ByteBuffer.allocateDirect(128 << 10);
+    private final ByteBuffer buffer;
 
     /** The real path of a whiteout of this layer, to link others to. */
     private @Nullable String whiteout;
@@ -124,13 +145,15 @@ public final class LayerUnpacker {
         LayerTree tree,
         LayerNotes notes,
         LayerDraft draft,
-        TarRecord.Writer record) {
+        TarRecord.Writer record,
+        ByteBuffer buffer) {
       this.tar = tar;
       this.tree = tree;
       this.files = tree.files();
       this.notes = notes;
       this.draft = draft;
       this.record = record;
+      this.buffer = buffer;
       this.hasParent = draft.parent() != null;
     }
 

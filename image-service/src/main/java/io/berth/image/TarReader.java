@@ -28,7 +28,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class TarReader {
   private static final int BLOCK = 512;
-  private static final int BUFFER = 128 << 10;
   private static final int MOST_EXTENTS = 1 << 18;
 
   /** Headers that may stand before one entry; every dialect gets by with three. */
@@ -44,7 +43,7 @@ final class TarReader {
   private final InputStream in;
   private final int headerLimit;
   private final Tee tee;
-  private final byte[] buffer = new byte[BUFFER];
+  private final byte[] buffer;
   private final byte[] header = new byte[BLOCK];
   private int at;
   private int end;
@@ -57,9 +56,11 @@ final class TarReader {
 
   /**
    * @param headerLimit most bytes of one extended header or long name; what is longer is refused
+   * @param buffer to read ahead into, of one block at least
    */
-  TarReader(InputStream in, int headerLimit, Tee tee) {
+  TarReader(InputStream in, int headerLimit, Tee tee, byte[] buffer) {
     this.in = in;
+    this.buffer = buffer;
     this.headerLimit = headerLimit;
     this.tee = tee;
   }
@@ -311,7 +312,7 @@ final class TarReader {
   private boolean refill() throws IOException {
     at = 0;
     end = 0;
-    int n = in.read(buffer, 0, BUFFER);
+    int n = in.read(buffer, 0, buffer.length);
     if (n < 0) {
       return false;
     }

@@ -264,7 +264,11 @@ class ParserFuzzTest {
   void archives(@ForAll("spoilt") byte[] archive) {
     try {
       TarReader reader =
-          new TarReader(new ByteArrayInputStream(archive), 1 << 20, (bytes, offset, length) -> {});
+          new TarReader(
+              new ByteArrayInputStream(archive),
+              1 << 20,
+              (bytes, offset, length) -> {},
+              new byte[8192]);
       for (int i = 0; i < 100 && reader.next() != null; i++) {
         // The next one skips the content.
       }

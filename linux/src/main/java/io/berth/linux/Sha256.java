@@ -10,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -77,7 +78,7 @@ public final class Sha256 {
     private static final int BUFFER = 64 << 10;
 
     private final Pointer context;
-    private final Memory buffer = new Memory(BUFFER);
+    private @Nullable Memory buffer; // none for direct buffers alone
 
     Openssl() {
       super("SHA-256");
@@ -99,10 +100,15 @@ public final class Sha256 {
 
     @Override
     protected void engineUpdate(byte[] input, int offset, int length) {
+      Memory copy = buffer;
+      if (copy == null) {
+        copy = new Memory(BUFFER);
+        buffer = copy;
+      }
       for (int done = 0; done < length; ) {
         int part = Math.min(BUFFER, length - done);
-        buffer.write(0, input, offset + done, part);
-        check(Crypto.EVP_DigestUpdate(context, buffer, part));
+        copy.write(0, input, offset + done, part);
+        check(Crypto.EVP_DigestUpdate(context, copy, part));
         done += part;
       }
     }

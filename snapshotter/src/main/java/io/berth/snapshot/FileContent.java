@@ -12,7 +12,9 @@ final class FileContent {
   private static final int BLOCK = 4096;
   private static final byte[] ZEROS = new byte[BLOCK];
 
-  private final byte[] piece = new byte[64 << 10];
+  private static final int PIECE = 64 << 10;
+
+  private byte[] piece = {}; // made when something is read
   private final Pace pace;
   private long bytes;
 
@@ -28,6 +30,9 @@ final class FileContent {
   /** SHA-256 of the whole content. */
   byte[] digest(Fd file) throws InterruptedException {
     MessageDigest hash = Sha256.start();
+    if (piece.length != PIECE) {
+      piece = new byte[PIECE];
+    }
     for (int n = file.read(piece); n > 0; n = file.read(piece)) {
       hash.update(piece, 0, n);
       bytes += n;

@@ -105,7 +105,7 @@ final class LayerManifest {
     @MustBeClosed
     Writer(Path path, Head head) throws IOException {
       file = Files.newOutputStream(path);
-      out = new DataOutputStream(new BufferedOutputStream(new Hashing(file), 64 << 10));
+      out = new DataOutputStream(new BufferedOutputStream(new Hashing(file), 16 << 10));
       out.write(MAGIC);
       text(head.chainId().toString());
       text(head.parent() == null ? "" : head.parent().toString());
