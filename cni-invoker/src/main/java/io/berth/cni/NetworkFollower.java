@@ -1,6 +1,7 @@
 package io.berth.cni;
 
 import io.berth.linux.FolderWatch;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -23,10 +24,14 @@ final class NetworkFollower implements AutoCloseable {
 
   /**
    * The watch tells of changes at once; what it can't see is found by looking again: plugins that
-   * are installed later, the network's own folder, file systems whose changes inotify doesn't
-   * report. Looking takes a fraction of a millisecond.
+   * go, file systems whose changes inotify doesn't report.
    */
-  private static final Duration LOOK_AGAIN = Duration.ofSeconds(1);
+  private static final Duration LOOK_AGAIN = Duration.ofSeconds(10);
+
+  /**
+   * While something is wrong, which somebody may be mending, or plugins are in a folder beneath.
+   */
+  private static final Duration LOOK_SOON = Duration.ofSeconds(1);
 
   private final CniSettings settings;
   private final PluginProcess plugins;
@@ -105,7 +110,8 @@ final class NetworkFollower implements AutoCloseable {
   private void follow() {
     try {
       while (!Thread.interrupted()) {
-        boolean _ = wake.tryAcquire(LOOK_AGAIN.toMillis(), TimeUnit.MILLISECONDS);
+        Duration pause = isToldOfAll(loaded) ? LOOK_AGAIN : LOOK_SOON;
+        boolean _ = wake.tryAcquire(pause.toMillis(), TimeUnit.MILLISECONDS);
         int _ = wake.drainPermits();
         try {
           refresh();
@@ -116,6 +122,13 @@ final class NetworkFollower implements AutoCloseable {
     } catch (InterruptedException e) {
       // closed
     }
+  }
+
+  private boolean isToldOfAll(Loaded now) {
+    return now.network() != null
+        && now.skipped().isEmpty()
+        && now.missing().isEmpty()
+        && !Files.isDirectory(settings.confDir().resolve(now.network().name()));
   }
 
   private void refresh() {

@@ -18,7 +18,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Tells of changes in a folder, by inotify(7) on the event loop. A folder that is deleted and made
- * anew is found again within a second, and changes are then reported as {@link Change#rescan}.
+ * anew is found again within a second (one that is still open somewhere, within ten), and changes
+ * are then reported as {@link Change#rescan}.
  */
 public final class FolderWatch implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(FolderWatch.class);
@@ -33,6 +34,12 @@ public final class FolderWatch implements AutoCloseable {
   private static final int IN_IGNORED = 0x8000;
   private static final int IN_NONBLOCK = 04000;
   private static final int HEADER = 16; // struct inotify_event without its name
+
+  /** Where nothing can be watched: while there is no such folder, or the kernel refuses. */
+  private static final long UNWATCHED_SECONDS = 1;
+
+  /** What no event tells: another folder is mounted over this one, or one above it was moved. */
+  private static final long WATCHED_SECONDS = 10;
 
   private final Path folder;
   private final Consumer<Change> listener;
@@ -135,7 +142,8 @@ public final class FolderWatch implements AutoCloseable {
   private void run() {
     try {
       while (!closed) {
-        boolean signalled = wake.tryAcquire(1, TimeUnit.SECONDS);
+        boolean signalled =
+            wake.tryAcquire(isWatched() ? WATCHED_SECONDS : UNWATCHED_SECONDS, TimeUnit.SECONDS);
         var _ = wake.drainPermits();
         boolean attached = attach();
         Change change;
@@ -155,6 +163,10 @@ public final class FolderWatch implements AutoCloseable {
     } catch (InterruptedException e) {
       // closed
     }
+  }
+
+  private synchronized boolean isWatched() {
+    return identity != null;
   }
 
   /**

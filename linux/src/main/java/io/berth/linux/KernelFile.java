@@ -47,6 +47,43 @@ public final class KernelFile {
    * @return false when there is no such file any more, or it can't be read now
    */
   public boolean read(byte[] folder, byte[] file) {
+    int fd = open(folder, file);
+    if (fd < 0) {
+      return refused("open", folder, file);
+    }
+    try {
+      return fill(fd) || refused("read", folder, file);
+    } finally {
+      var _ = Libc.close(fd);
+    }
+  }
+
+  /** As {@link #read(byte[], byte[])}, of a folder that keeps its files open. */
+  public boolean read(KernelFolder folder, byte[] file) {
+    int kept = folder.kept(file);
+    if (kept >= 0) {
+      if (fill(kept)) {
+        return true;
+      }
+      folder.drop(file); // what it was of has gone; there may be another one of that name
+    }
+    int fd = open(folder.path(), file);
+    if (fd < 0) {
+      return refused("open", folder.path(), file);
+    }
+    boolean keep = false;
+    try {
+      boolean whole = fill(fd) || refused("read", folder.path(), file);
+      keep = whole && folder.keep(file, fd);
+      return whole;
+    } finally {
+      if (!keep) {
+        var _ = Libc.close(fd);
+      }
+    }
+  }
+
+  private int open(byte[] folder, byte[] file) {
     int needed = folder.length + file.length + 2;
     if (path.length < needed) {
       path = new byte[needed * 2];
@@ -57,33 +94,33 @@ public final class KernelFile {
     path[needed - 1] = 0;
     length = 0;
     lineEnd = -1;
-    int fd = Libc.open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
-    if (fd < 0) {
-      return refused("open", folder, file);
-    }
-    try {
-      while (true) {
-        byte[] into = length == 0 ? buffer : new byte[buffer.length];
-        long n = Libc.read(fd, into, into.length);
-        if (n < 0) {
-          if (Native.getLastError() == Errno.EINTR) {
-            continue;
-          }
-          return refused("read", folder, file);
+    return Libc.open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, 0);
+  }
+
+  /** From the beginning of the file, wherever it was read to before. */
+  private boolean fill(int fd) {
+    length = 0;
+    lineEnd = -1;
+    while (true) {
+      byte[] into = length == 0 ? buffer : new byte[buffer.length];
+      long n = Libc.pread(fd, into, into.length, length);
+      if (n < 0) {
+        if (Native.getLastError() == Errno.EINTR) {
+          continue;
         }
-        if (length > 0) {
-          if (length + n > buffer.length) {
-            buffer = Arrays.copyOf(buffer, buffer.length * 2);
-          }
-          System.arraycopy(into, 0, buffer, length, (int) n);
-        }
-        length += (int) n;
-        if (n == 0 || length < SURELY_WHOLE) {
-          return true;
-        }
+        length = 0;
+        return false;
       }
-    } finally {
-      var _ = Libc.close(fd);
+      if (length > 0) {
+        if (length + n > buffer.length) {
+          buffer = Arrays.copyOf(buffer, buffer.length * 2);
+        }
+        System.arraycopy(into, 0, buffer, length, (int) n);
+      }
+      length += (int) n;
+      if (n == 0 || length < SURELY_WHOLE) {
+        return true;
+      }
     }
   }
 
@@ -109,13 +146,18 @@ public final class KernelFile {
     return read(folder, file) && nextLine() && nextWord() ? number() : ABSENT;
   }
 
+  /** As {@link #readNumber(byte[], byte[])}, of a folder that keeps its files open. */
+  public long readNumber(KernelFolder folder, byte[] file) {
+    return read(folder, file) && nextLine() && nextWord() ? number() : ABSENT;
+  }
+
   /**
    * The values of a file with one "key value" a line.
    *
    * @param values of each key its value, or {@link #ABSENT}; filled here
    * @return false when there is no such file
    */
-  public boolean readTable(byte[] folder, byte[] file, Keys keys, long[] values) {
+  public boolean readTable(KernelFolder folder, byte[] file, Keys keys, long[] values) {
     Arrays.fill(values, ABSENT);
     if (!read(folder, file)) {
       return false;

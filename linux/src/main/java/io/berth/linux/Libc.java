@@ -78,6 +78,8 @@ final class Libc {
 
   static native long read(int fd, Pointer buffer, long count);
 
+  static native long pread(int fd, byte[] buffer, long count, long offset);
+
   static native long write(int fd, byte[] buffer, long count);
 
   static native long write(int fd, Pointer buffer, long count);

@@ -219,5 +219,6 @@ final class UsageReports implements AutoCloseable {
   public void close() {
     layers.close();
     metrics.close();
+    cgroups.close();
   }
 }

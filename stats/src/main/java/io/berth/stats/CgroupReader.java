@@ -8,10 +8,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The counters of one cgroup, as the version in use spells them. Files are opened anew at each
- * reading, see decision 15.
- */
+/** The counters of one cgroup, as the version in use spells them. */
 abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
   /** Above it is what v1 writes for "no limit", 2^63 rounded down to a page. */
   private static final long MOST_LIMIT = 1L << 62;
@@ -36,10 +33,10 @@ abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
   }
 
   /** What need not be read at every look. Of a cgroup that has gone nothing is known. */
-  abstract Standing standing(KernelFile file, byte[] cgroup);
+  abstract Standing standing(KernelFile file, OpenCgroup cgroup);
 
   /** Empty when the cgroup has gone. The rate isn't known here. */
-  abstract Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup, Standing standing);
+  abstract Optional<CgroupUsage> usage(KernelFile file, OpenCgroup cgroup, Standing standing);
 
   /** Whether this machine keeps the count of which this metric is made. */
   abstract boolean tells(Metric metric);
@@ -49,7 +46,7 @@ abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
    *
    * @return false, and nothing told, when the cgroup has gone
    */
-  abstract boolean metrics(KernelFile file, byte[] cgroup, Standing standing, MetricSink sink);
+  abstract boolean metrics(KernelFile file, OpenCgroup cgroup, Standing standing, MetricSink sink);
 
   /** Folder of the processes' list. */
   abstract byte[] processFolder(byte[] cgroup);
@@ -66,15 +63,15 @@ abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
     return folder;
   }
 
-  final @Nullable Pressure cpuPressure(KernelFile file, byte[] cgroup) {
+  final @Nullable Pressure cpuPressure(KernelFile file, OpenCgroup cgroup) {
     return pressure(file, cgroup, CPU_PRESSURE);
   }
 
-  final @Nullable Pressure memoryPressure(KernelFile file, byte[] cgroup) {
+  final @Nullable Pressure memoryPressure(KernelFile file, OpenCgroup cgroup) {
     return pressure(file, cgroup, MEMORY_PRESSURE);
   }
 
-  final @Nullable Pressure ioPressure(KernelFile file, byte[] cgroup) {
+  final @Nullable Pressure ioPressure(KernelFile file, OpenCgroup cgroup) {
     return pressure(file, cgroup, IO_PRESSURE);
   }
 
@@ -83,8 +80,8 @@ abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
     return pressure != null;
   }
 
-  private @Nullable Pressure pressure(KernelFile file, byte[] cgroup, byte[] name) {
-    if (pressure == null || !file.read(folder(pressure, cgroup), name)) {
+  private @Nullable Pressure pressure(KernelFile file, OpenCgroup cgroup, byte[] name) {
+    if (pressure == null || !file.read(cgroup.in(pressure), name)) {
       return null;
     }
     Pressure.Share some = null;
@@ -116,7 +113,7 @@ abstract sealed class CgroupReader permits CgroupReaderV1, CgroupReaderV2 {
     return new Pressure.Share(file.number() * 1000, averages[0], averages[1], averages[2]);
   }
 
-  final void pressureMetrics(KernelFile file, byte[] cgroup, MetricSink sink) {
+  final void pressureMetrics(KernelFile file, OpenCgroup cgroup, MetricSink sink) {
     pressureMetrics(
         cpuPressure(file, cgroup), Metric.PRESSURE_CPU_WAITING, Metric.PRESSURE_CPU_STALLED, sink);
     pressureMetrics(

@@ -4,6 +4,7 @@ import static io.berth.linux.KernelFile.ABSENT;
 
 import io.berth.linux.Cgroups;
 import io.berth.linux.KernelFile;
+import io.berth.linux.KernelFolder;
 import java.util.Optional;
 
 /**
@@ -75,9 +76,9 @@ final class CgroupReaderV1 extends CgroupReader {
   }
 
   @Override
-  Standing standing(KernelFile file, byte[] cgroup) {
+  Standing standing(KernelFile file, OpenCgroup cgroup) {
     var recorder = new Standing.Recorder();
-    byte[] folder = folder(memory, cgroup);
+    KernelFolder folder = cgroup.in(memory);
     long memoryLimit = file.readNumber(folder, MEMORY_LIMIT);
     boolean memoryLimited = memoryLimit != ABSENT && !unlimited(memoryLimit);
     long swapLimit = file.readNumber(folder, SWAP_LIMIT);
@@ -87,7 +88,7 @@ final class CgroupReaderV1 extends CgroupReader {
     if (!memoryLimited) {
       recorder.value(Metric.MEMORY_FAILCNT, file.readNumber(folder, MEMORY_FAILCNT));
     }
-    folder = folder(cpu, cgroup);
+    folder = cgroup.in(cpu);
     long quota = file.readNumber(folder, CPU_QUOTA); // -1 is none
     recorder.value(Metric.SPEC_CPU_SHARES, file.readNumber(folder, CPU_SHARES));
     recorder.value(Metric.SPEC_CPU_PERIOD, file.readNumber(folder, CPU_PERIOD));
@@ -95,7 +96,7 @@ final class CgroupReaderV1 extends CgroupReader {
     if (quota < 0) {
       throttling(file, folder, recorder);
     }
-    recorder.limit(Metric.THREADS_MAX, file, folder(pids, cgroup), PIDS_MAX);
+    recorder.limit(Metric.THREADS_MAX, file, cgroup.in(pids), PIDS_MAX);
     boolean huge = hugePages.anyToUse();
     if (!huge) {
       hugePages.metrics(file, cgroup, recorder);
@@ -105,10 +106,10 @@ final class CgroupReaderV1 extends CgroupReader {
   }
 
   @Override
-  Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup, Standing standing) {
-    byte[] folder = folder(memory, cgroup);
+  Optional<CgroupUsage> usage(KernelFile file, OpenCgroup cgroup, Standing standing) {
+    KernelFolder folder = cgroup.in(memory);
     long at = Clocks.wallNanos();
-    long cpuNanos = file.readNumber(folder(cpuacct, cgroup), CPUACCT_USAGE);
+    long cpuNanos = file.readNumber(cgroup.in(cpuacct), CPUACCT_USAGE);
     long used = file.readNumber(folder, MEMORY_USAGE);
     if (cpuNanos == ABSENT && used == ABSENT) {
       return Optional.empty();
@@ -133,7 +134,7 @@ final class CgroupReaderV1 extends CgroupReader {
             optional(stat[3]),
             optional(swap),
             optional(swapAvailable),
-            optional(file.readNumber(folder(pids, cgroup), PIDS_CURRENT)),
+            optional(file.readNumber(cgroup.in(pids), PIDS_CURRENT)),
             cpuPressure(file, cgroup),
             memoryPressure(file, cgroup),
             ioPressure(file, cgroup)));
@@ -153,8 +154,8 @@ final class CgroupReaderV1 extends CgroupReader {
   }
 
   @Override
-  boolean metrics(KernelFile file, byte[] cgroup, Standing standing, MetricSink sink) {
-    long cpuNanos = file.readNumber(folder(cpuacct, cgroup), CPUACCT_USAGE);
+  boolean metrics(KernelFile file, OpenCgroup cgroup, Standing standing, MetricSink sink) {
+    long cpuNanos = file.readNumber(cgroup.in(cpuacct), CPUACCT_USAGE);
     if (cpuNanos == ABSENT) {
       return false;
     }
@@ -162,11 +163,11 @@ final class CgroupReaderV1 extends CgroupReader {
     standing.tell(sink);
     cpu(file, cgroup, sink);
     if (standing.cpuLimited()) {
-      throttling(file, folder(cpu, cgroup), sink);
+      throttling(file, cgroup.in(cpu), sink);
     }
-    memory(file, folder(memory, cgroup), standing, sink);
-    sink.value(Metric.THREADS, file.readNumber(folder(pids, cgroup), PIDS_CURRENT));
-    byte[] folder = folder(blkio, cgroup);
+    memory(file, cgroup.in(memory), standing, sink);
+    sink.value(Metric.THREADS, file.readNumber(cgroup.in(pids), PIDS_CURRENT));
+    KernelFolder folder = cgroup.in(blkio);
     io(file, folder, IO_BYTES, true, sink);
     io(file, folder, IO_OPERATIONS, false, sink);
     if (standing.hugePages()) {
@@ -176,8 +177,8 @@ final class CgroupReaderV1 extends CgroupReader {
     return true;
   }
 
-  private void cpu(KernelFile file, byte[] cgroup, MetricSink sink) {
-    byte[] folder = folder(cpuacct, cgroup);
+  private void cpu(KernelFile file, OpenCgroup cgroup, MetricSink sink) {
+    KernelFolder folder = cgroup.in(cpuacct);
     long[] ticks = new long[CPUACCT_KEYS.size()];
     if (file.readTable(folder, CPUACCT_STAT, CPUACCT_KEYS, ticks)) {
       sink.value(Metric.CPU_USER, ticks[0] == ABSENT ? ABSENT : ticks[0] / TICKS_PER_SECOND);
@@ -185,7 +186,7 @@ final class CgroupReaderV1 extends CgroupReader {
     }
   }
 
-  private static void throttling(KernelFile file, byte[] folder, MetricSink sink) {
+  private static void throttling(KernelFile file, KernelFolder folder, MetricSink sink) {
     long[] stat = new long[CPU_KEYS.size()];
     if (file.readTable(folder, CPU_STAT, CPU_KEYS, stat)) {
       sink.value(Metric.CFS_PERIODS, stat[0]);
@@ -194,7 +195,8 @@ final class CgroupReaderV1 extends CgroupReader {
     }
   }
 
-  private static void memory(KernelFile file, byte[] folder, Standing standing, MetricSink sink) {
+  private static void memory(
+      KernelFile file, KernelFolder folder, Standing standing, MetricSink sink) {
     long used = file.readNumber(folder, MEMORY_USAGE);
     sink.value(Metric.MEMORY_USAGE, used);
     long[] stat = new long[METRIC_KEYS.size()];
@@ -221,7 +223,8 @@ final class CgroupReaderV1 extends CgroupReader {
   }
 
   /** {@code MAJOR:MINOR OPERATION COUNT}, and at the end a line of totals. */
-  private void io(KernelFile file, byte[] folder, byte[] name, boolean bytes, MetricSink sink) {
+  private void io(
+      KernelFile file, KernelFolder folder, byte[] name, boolean bytes, MetricSink sink) {
     if (!file.read(folder, name)) {
       return;
     }

@@ -4,6 +4,7 @@ import static io.berth.linux.KernelFile.ABSENT;
 
 import io.berth.linux.Cgroups;
 import io.berth.linux.KernelFile;
+import io.berth.linux.KernelFolder;
 import java.util.Optional;
 
 /** Cgroup v2, Documentation/admin-guide/cgroup-v2.rst; times are in microseconds there. */
@@ -59,9 +60,9 @@ final class CgroupReaderV2 extends CgroupReader {
   }
 
   @Override
-  Standing standing(KernelFile file, byte[] cgroup) {
+  Standing standing(KernelFile file, OpenCgroup cgroup) {
     var recorder = new Standing.Recorder();
-    byte[] folder = folder(root, cgroup);
+    KernelFolder folder = cgroup.in(root);
     boolean cpuLimited = false;
     if (file.read(folder, CPU_MAX) && file.nextLine() && file.nextWord()) {
       long quota = file.number(); // "max" without one
@@ -95,8 +96,8 @@ final class CgroupReaderV2 extends CgroupReader {
   }
 
   @Override
-  Optional<CgroupUsage> usage(KernelFile file, byte[] cgroup, Standing standing) {
-    byte[] folder = folder(root, cgroup);
+  Optional<CgroupUsage> usage(KernelFile file, OpenCgroup cgroup, Standing standing) {
+    KernelFolder folder = cgroup.in(root);
     long at = Clocks.wallNanos();
     long[] cpu = new long[CPU_USAGE_KEYS.size()];
     if (!file.readTable(folder, CPU_STAT, CPU_USAGE_KEYS, cpu)) {
@@ -143,8 +144,8 @@ final class CgroupReaderV2 extends CgroupReader {
   }
 
   @Override
-  boolean metrics(KernelFile file, byte[] cgroup, Standing standing, MetricSink sink) {
-    byte[] folder = folder(root, cgroup);
+  boolean metrics(KernelFile file, OpenCgroup cgroup, Standing standing, MetricSink sink) {
+    KernelFolder folder = cgroup.in(root);
     if (!cpu(file, folder, sink)) {
       return false;
     }
@@ -159,7 +160,7 @@ final class CgroupReaderV2 extends CgroupReader {
     return true;
   }
 
-  private static boolean cpu(KernelFile file, byte[] folder, MetricSink sink) {
+  private static boolean cpu(KernelFile file, KernelFolder folder, MetricSink sink) {
     long[] stat = new long[CPU_KEYS.size()];
     if (!file.readTable(folder, CPU_STAT, CPU_KEYS, stat)) {
       return false;
@@ -173,7 +174,7 @@ final class CgroupReaderV2 extends CgroupReader {
     return true;
   }
 
-  private static void memory(KernelFile file, byte[] folder, MetricSink sink) {
+  private static void memory(KernelFile file, KernelFolder folder, MetricSink sink) {
     long used = file.readNumber(folder, MEMORY_CURRENT);
     sink.value(Metric.MEMORY_USAGE, used);
     long[] stat = new long[METRIC_KEYS.size()];
@@ -210,7 +211,7 @@ final class CgroupReaderV2 extends CgroupReader {
   }
 
   /** {@code 254:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6}, a line a device. */
-  private void io(KernelFile file, byte[] folder, MetricSink sink) {
+  private void io(KernelFile file, KernelFolder folder, MetricSink sink) {
     if (!file.read(folder, IO_STAT)) {
       return;
     }

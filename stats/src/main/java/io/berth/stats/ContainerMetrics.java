@@ -79,8 +79,10 @@ public final class ContainerMetrics implements AutoCloseable {
       OptionalLong layerBytes,
       Disk disk,
       MetricSink sink) {
-    byte[] path = CgroupStats.path(cgroup);
-    if (!reader.metrics(file, path, known.standing(file, cgroup, path, limits), sink)) {
+    boolean there =
+        known.look(
+            file, cgroup, limits, (files, standing) -> reader.metrics(file, files, standing, sink));
+    if (!there) {
       return;
     }
     processes

@@ -1,6 +1,7 @@
 package io.berth.stats;
 
 import io.berth.linux.KernelFile;
+import io.berth.linux.KernelFolder;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -101,11 +102,11 @@ final class HugePages {
             file.readNumber(size.pool, POOL) != 0 || file.readNumber(size.pool, SURPLUS) != 0);
   }
 
-  void metrics(KernelFile file, byte[] cgroup, MetricSink sink) {
+  void metrics(KernelFile file, OpenCgroup cgroup, MetricSink sink) {
     if (sizes.isEmpty()) {
       return;
     }
-    byte[] folder = CgroupReader.folder(hierarchy, cgroup);
+    KernelFolder folder = cgroup.in(hierarchy);
     for (Size size : sizes) {
       sink.value(Metric.HUGETLB_USAGE, file.readNumber(folder, size.usage), size.label);
       if (size.maxUsage.length > 0) {

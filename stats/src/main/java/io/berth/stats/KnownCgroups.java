@@ -1,56 +1,109 @@
 package io.berth.stats;
 
 import io.berth.linux.KernelFile;
+import io.berth.linux.KernelFolder;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What needn't be read of a cgroup at every look, see decision 15. Limits that Berth sets are read
- * anew at once; those that somebody else sets, behind its back, within a minute.
+ * The cgroups that are asked for, see decision 15: their files stay open, and what stands still of
+ * them isn't read at every look. Limits that Berth sets are read anew at once; those that somebody
+ * else sets, behind its back, within a minute. Safe for use by many threads.
  */
-final class KnownCgroups {
+final class KnownCgroups implements AutoCloseable {
   private static final long KEPT = Duration.ofMinutes(1).toNanos();
 
-  private record Known(Standing standing, @Nullable Object limits, long readAt) {}
+  /** One of them; all of it guarded by itself. */
+  private static final class Known {
+    final byte[] path;
+    final OpenCgroup files;
+    @Nullable Standing standing;
+    @Nullable Object limits;
+    long readAt;
+    long askedAt;
+
+    Known(String cgroup, KernelFolder.Room room) {
+      path = CgroupStats.path(cgroup);
+      files = new OpenCgroup(path, room);
+    }
+  }
 
   private final CgroupReader reader;
+  private final KernelFolder.Room room;
   private final ConcurrentMap<String, Known> known = new ConcurrentHashMap<>();
   private final AtomicLong forgotAt = new AtomicLong(System.nanoTime());
 
-  KnownCgroups(CgroupReader reader) {
+  KnownCgroups(CgroupReader reader, KernelFolder.Room room) {
     this.reader = reader;
+    this.room = room;
   }
 
   /**
-   * Reads it, or tells what was read.
+   * Looks at one.
    *
-   * @param path the same cgroup as {@link CgroupStats#path} has it
+   * @param cgroup its path from the root of a hierarchy
    * @param limits what Berth last set, in whatever form; if it differs, the kernel's are read anew
+   * @param look reads what it wants; alone with this cgroup meanwhile
    */
-  Standing standing(KernelFile file, String cgroup, byte[] path, @Nullable Object limits) {
+  <T> T look(
+      KernelFile file,
+      String cgroup,
+      @Nullable Object limits,
+      BiFunction<OpenCgroup, Standing, T> look) {
     long now = System.nanoTime();
     forget(now);
-    Known last = known.get(cgroup);
-    if (last != null && Objects.equals(last.limits, limits) && now - last.readAt < KEPT) {
-      return last.standing;
+    Known one = known.computeIfAbsent(cgroup, name -> new Known(name, room));
+    synchronized (one) {
+      one.askedAt = now;
+      return look.apply(one.files, standing(one, file, limits, now));
     }
-    Standing standing = reader.standing(file, path);
-    if (standing.samples().isEmpty()) {
-      return standing; // there is no such cgroup yet, or no longer
+  }
+
+  private Standing standing(Known one, KernelFile file, @Nullable Object limits, long now) {
+    Standing last = one.standing;
+    if (last != null && Objects.equals(one.limits, limits) && now - one.readAt < KEPT) {
+      return last;
     }
-    known.put(cgroup, new Known(standing, limits, now));
+    Standing standing = reader.standing(file, OpenCgroup.once(one.path));
+    // Without anything there is no such cgroup yet, or no longer.
+    one.standing = standing.samples().isEmpty() ? null : standing;
+    one.limits = limits;
+    one.readAt = now;
     return standing;
   }
 
-  /** Cgroups that are gone are asked for no more. */
+  /** Cgroups that are asked for no more, as they have gone. */
   private void forget(long now) {
     long last = forgotAt.get();
     if (now - last > KEPT && forgotAt.compareAndSet(last, now)) {
-      known.values().removeIf(one -> now - one.readAt > 2 * KEPT);
+      known
+          .values()
+          .removeIf(one -> {
+            synchronized (one) {
+              boolean left = now - one.askedAt > KEPT;
+              if (left) {
+                one.files.close();
+              }
+              return left;
+            }
+          });
     }
+  }
+
+  @Override
+  public void close() {
+    known
+        .values()
+        .removeIf(one -> {
+          synchronized (one) {
+            one.files.close();
+            return true;
+          }
+        });
   }
 }

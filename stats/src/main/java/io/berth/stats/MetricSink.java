@@ -1,6 +1,7 @@
 package io.berth.stats;
 
 import io.berth.linux.KernelFile;
+import io.berth.linux.KernelFolder;
 
 /** Takes the values of one container or pod, one after the other. */
 @FunctionalInterface
@@ -26,7 +27,7 @@ public interface MetricSink {
   }
 
   /** What a file limits to, 0 when it says that there is no limit. */
-  default void limit(Metric metric, KernelFile file, byte[] folder, byte[] name) {
+  default void limit(Metric metric, KernelFile file, KernelFolder folder, byte[] name) {
     if (file.read(folder, name)) {
       long limit = file.nextLine() && file.nextWord() ? file.number() : KernelFile.ABSENT;
       value(metric, limit == KernelFile.ABSENT || CgroupReader.unlimited(limit) ? 0 : limit);

@@ -76,7 +76,7 @@ record ProcessCounts(long processes, OpenFiles openFiles, long softLimitOpenFile
   }
 
   /** {@code Max open files 1024 524288 files}. */
-  private static long softLimit(KernelFile file, int pid) {
+  static long softLimit(KernelFile file, long pid) {
     if (file.read(KernelFile.name("/proc/" + pid), LIMITS)) {
       while (file.nextLine()) {
         if (file.nextWord() && file.isWord(MAX) && file.nextWord() && file.isWord(OPEN)) {

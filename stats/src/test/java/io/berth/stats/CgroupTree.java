@@ -172,19 +172,21 @@ final class CgroupTree {
   }
 
   Optional<CgroupUsage> usage() {
-    return new CgroupStats(Cgroups.detect(root)).usage(new KernelFile(), CGROUP, null);
+    try (var stats = new CgroupStats(Cgroups.detect(root))) {
+      return stats.usage(new KernelFile(), CGROUP, null);
+    }
   }
 
   /** By metric and labels, as in {@code MEMORY_FAILURES pgfault container}. */
   Map<String, Long> metrics() {
     Map<String, Long> metrics = new TreeMap<>();
     var file = new KernelFile();
-    byte[] path = KernelFile.name(CGROUP);
+    OpenCgroup cgroup = OpenCgroup.once(KernelFile.name(CGROUP));
     CgroupReader reader = reader();
     reader.metrics(
         file,
-        path,
-        reader.standing(file, path),
+        cgroup,
+        reader.standing(file, cgroup),
         (metric, value, labels) -> {
           if (labels.length != metric.labels().size()) {
             throw new AssertionError("labels of " + metric);
