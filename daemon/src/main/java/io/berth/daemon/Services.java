@@ -116,7 +116,11 @@ final class Services implements AutoCloseable {
         push(open, FlightRecorder.start(root.resolve("recorder"), config.recorder().size()));
     DebtLedger debts = push(open, new DebtLedger(root.resolve("debts"), clock));
 
-    var snapshotter = new OverlaySnapshotter(root, debts, config.gc().grace());
+    HostFeatures host =
+        HostFeatures.detect(facts.kernel().atLeast("5.12"), facts.lowestOomScoreAdj());
+    var selinux = new Selinux(host.selinux(), Path.of("/etc/selinux"));
+    var snapshotter =
+        new OverlaySnapshotter(root, debts, config.gc().grace(), selinux.layers().orElse(null));
     debts.register(OverlaySnapshotter.DELETE_TREE, snapshotter::settle);
     debts.register("release", debt -> snapshotter.release(debt.subject()));
     var images = new ImageStore(root, snapshotter, config.images().pinned(), clock);
@@ -177,8 +181,6 @@ final class Services implements AutoCloseable {
             config.containers().pidsLimit(),
             config.containers().killAbandonedExecs(),
             new LogLimits(config.logs().maxSize().bytes(), config.logs().maxFiles()));
-    HostFeatures host =
-        HostFeatures.detect(facts.kernel().atLeast("5.12"), facts.lowestOomScoreAdj());
     var handlers =
         new RuntimeHandlers(
             config.containers().defaultRuntime(),
@@ -215,7 +217,7 @@ final class Services implements AutoCloseable {
                     host.apparmorProfiles(),
                     new Executable("apparmor_parser")::find,
                     run.resolve("apparmor")),
-                new Selinux(host.selinux(), Path.of("/etc/selinux")),
+                selinux,
                 new RuntimeInfo(BerthVersion.current(), driver, configJson(config, driver), root),
                 host,
                 cgroups,

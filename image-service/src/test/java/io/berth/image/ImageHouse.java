@@ -74,7 +74,7 @@ final class ImageHouse implements AutoCloseable {
     this.root = root;
     this.certs = Files.createDirectories(root.resolve("certs.d"));
     Debts ledger = (debt, cause) -> debts.add(debt);
-    snapshotter = new OverlaySnapshotter(root, ledger, grace);
+    snapshotter = new OverlaySnapshotter(root, ledger, grace, null);
     store = new ImageStore(root, snapshotter, Set.of("pinned.example/it:1"), Clock.systemUTC());
     layers = new LayerIngester(snapshotter, new LayerUnpacker(limits), 3, board);
     registries =

@@ -33,14 +33,19 @@ public final class FileLabels {
     apply(tree, label, true);
   }
 
-  private static void apply(Path path, String label, boolean all) {
-    Path folder = path.toAbsolutePath().getParent();
-    if (folder == null) {
-      throw new IllegalArgumentException("not to be labelled: " + path);
+  /** Whether a file or folder has this label. */
+  public static boolean is(Path file, String label) {
+    try (RootedTree tree = RootedTree.open(parent(file))) {
+      String name = String.valueOf(file.getFileName());
+      return tree.getXattr(tree.root(), name, ATTRIBUTE)
+          .map(old -> Arrays.equals(old, value(label)))
+          .orElse(false);
     }
-    // With its NUL, as libselinux writes it.
-    byte[] value = (label + '\0').getBytes(StandardCharsets.UTF_8);
-    try (RootedTree tree = RootedTree.open(folder)) {
+  }
+
+  private static void apply(Path path, String label, boolean all) {
+    byte[] value = value(label);
+    try (RootedTree tree = RootedTree.open(parent(path))) {
       String name = String.valueOf(path.getFileName());
       try {
         label(tree, tree.root(), name, value);
@@ -56,6 +61,19 @@ public final class FileLabels {
         }
       }
     }
+  }
+
+  private static Path parent(Path path) {
+    Path folder = path.toAbsolutePath().getParent();
+    if (folder == null) {
+      throw new IllegalArgumentException("not to be labelled: " + path);
+    }
+    return folder;
+  }
+
+  /** With its NUL, as libselinux writes it. */
+  private static byte[] value(String label) {
+    return (label + '\0').getBytes(StandardCharsets.UTF_8);
   }
 
   private static void labelContent(RootedTree tree, Fd folder, byte[] value, int depth) {

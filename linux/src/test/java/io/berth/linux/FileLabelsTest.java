@@ -41,9 +41,12 @@ class FileLabelsTest {
   @Test
   void oneFolderIsLabelledWithoutItsContent() throws Exception {
     Path file = Files.createFile(folder.resolve("file"));
+    assertThat(FileLabels.is(folder, LABEL)).isFalse();
     FileLabels.set(folder, LABEL);
     assertThat(label(folder)).isEqualTo(LABEL + '\0');
     assertThat(label(file)).isEmpty();
+    assertThat(FileLabels.is(folder, LABEL)).isTrue();
+    assertThat(FileLabels.is(folder, LABEL + ",c3")).isFalse();
   }
 
   @Test

@@ -17,6 +17,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.regex.Pattern;
@@ -130,7 +131,7 @@ public final class Selinux {
   }
 
   /** Those of the policy. */
-  private record Contexts(Context process, Context files) {}
+  private record Contexts(Context process, Context files, Context layers) {}
 
   /**
    * Refuses a pod whose label can't be had.
@@ -148,6 +149,17 @@ public final class Selinux {
                   new ContainerException(
                       Reason.INVALID, "run sandbox " + config.name() + ": " + why));
     }
+  }
+
+  /**
+   * The label of layers on disk, which programs in containers map but none of them writes to.
+   *
+   * @return empty: the policy knows of none
+   */
+  public Optional<String> layers() {
+    return Optional.ofNullable(kernel == null ? null : contexts())
+        .map(policy -> policy.layers().at("s0"))
+        .filter(label -> kernel != null && isKnown(kernel, label));
   }
 
   /**
@@ -242,7 +254,10 @@ public final class Selinux {
       String files = contexts.get("file");
       return process == null || files == null
           ? null
-          : new Contexts(Context.parse(process), Context.parse(files));
+          : new Contexts(
+              Context.parse(process),
+              Context.parse(files),
+              Context.parse(contexts.getOrDefault("ro_file", files)));
     } catch (IOException | IllegalArgumentException e) {
       return null;
     }

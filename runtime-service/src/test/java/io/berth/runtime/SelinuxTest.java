@@ -10,6 +10,7 @@ import io.berth.sandbox.SandboxSecurity.SelinuxOptions;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -50,6 +51,19 @@ class SelinuxTest {
     assertThat(labels.shared()).isEqualTo("system_u:object_r:container_file_t:s0");
     pod.selinux = new SelinuxOptions("", "", "", "");
     assertThat(labels()).isEqualTo(labels);
+  }
+
+  @Test
+  void layersHaveTheTypeThatThePolicyHasForWhatIsOnlyRead() throws Exception {
+    assertThat(selinux.layers()).contains("system_u:object_r:container_file_t:s0");
+    Files.writeString(
+        policies.resolve("mine/contexts/lxc_contexts"),
+        "ro_file=\"system_u:object_r:container_ro_file_t:s0\"\n",
+        StandardOpenOption.APPEND);
+    assertThat(selinux.layers()).contains("system_u:object_r:container_ro_file_t:s0");
+    Files.delete(kernel.resolve("context"));
+    assertThat(selinux.layers()).as("unknown to the kernel").isEmpty();
+    assertThat(new Selinux(null, policies).layers()).as("not enabled").isEmpty();
   }
 
   @Test

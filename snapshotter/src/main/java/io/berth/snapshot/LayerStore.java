@@ -61,6 +61,7 @@ final class LayerStore {
 
   private final SnapshotLayout layout;
   private final Trash trash;
+  private final LayerLabels labels;
   private final ConcurrentMap<ChainId, Layer> layers = new ConcurrentHashMap<>();
   private final ReentrantLock catalog = new ReentrantLock();
   private final ReentrantLock holding = new ReentrantLock();
@@ -105,9 +106,10 @@ final class LayerStore {
     }
   }
 
-  LayerStore(SnapshotLayout layout, Trash trash, Duration grace) {
+  LayerStore(SnapshotLayout layout, Trash trash, LayerLabels labels, Duration grace) {
     this.layout = layout;
     this.trash = trash;
+    this.labels = labels;
     this.grace = grace;
   }
 
@@ -143,6 +145,7 @@ final class LayerStore {
     try {
       LayerRecord record = record(folder);
       layers.put(record.chainId(), layer(record));
+      labels.found(record.chainId(), folder);
       loadHealth(record.chainId(), folder);
     } catch (IOException | IllegalArgumentException e) {
       Optional<ChainId> id = chainOf(String.valueOf(folder.getFileName()));
@@ -298,6 +301,7 @@ final class LayerStore {
     for (ChainId id : bottomFirst.reversed()) {
       trees.add(required(id, operation).path());
     }
+    labels.ready(bottomFirst, layout);
     return trees;
   }
 

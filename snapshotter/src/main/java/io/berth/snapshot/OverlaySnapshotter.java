@@ -57,6 +57,7 @@ public final class OverlaySnapshotter implements Snapshotter {
   private final SnapshotLayout layout;
   private final Debts debts;
   private final Trash trash;
+  private final LayerLabels labels;
   private final LayerStore layers;
   private final ConcurrentMap<String, Snapshot> snapshots = new ConcurrentHashMap<>();
 
@@ -68,17 +69,19 @@ public final class OverlaySnapshotter implements Snapshotter {
    * @throws SnapshotException when it can't be read or written
    */
   public OverlaySnapshotter(Path rootDir, Debts debts) {
-    this(rootDir, debts, Duration.ZERO);
+    this(rootDir, debts, Duration.ZERO, null);
   }
 
   /**
    * @param grace how long {@link #releaseLater} keeps layers that nobody holds any more
+   * @param label the SELinux label that the files of layers have on disk; absent: as they are
    */
-  public OverlaySnapshotter(Path rootDir, Debts debts, Duration grace) {
+  public OverlaySnapshotter(Path rootDir, Debts debts, Duration grace, @Nullable String label) {
     this.layout = new SnapshotLayout(rootDir.toAbsolutePath());
     this.debts = debts;
     this.trash = new Trash(layout, debts);
-    this.layers = new LayerStore(layout, trash, grace);
+    this.labels = new LayerLabels(label);
+    this.layers = new LayerStore(layout, trash, labels, grace);
     try {
       for (Path folder :
           List.of(layout.staging(), layout.retired(), layout.snapshots(), layout.trash())) {
@@ -92,6 +95,8 @@ public final class OverlaySnapshotter implements Snapshotter {
               layout.layers(), layout.snapshots(), layout.trash(), layout.empty(0).getParent())) {
         Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwx------"));
       }
+      labels.inherit(layout.layers());
+      labels.inherit(layout.staging());
       layers.load();
       loadSnapshots();
     } catch (IOException | ErrnoException e) {

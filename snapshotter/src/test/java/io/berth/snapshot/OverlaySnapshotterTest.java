@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.berth.linux.Debt;
 import io.berth.linux.Debts;
 import io.berth.linux.Fd;
+import io.berth.linux.FileLabels;
 import io.berth.linux.FileTree;
 import io.berth.linux.Mounts;
 import io.berth.linux.RootedTree;
@@ -70,7 +71,7 @@ class OverlaySnapshotterTest extends SnapshotterContract {
   @Test
   void whatAnUnfinishedPullBroughtStaysForTheGracePeriodAndNoLonger() throws Exception {
     Duration grace = Duration.ofMinutes(10);
-    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, grace);
+    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, grace, null);
     List<ChainId> chain = commitFile(List.of(), "a", "1");
     snapshotter.hold("pull:1", chain);
     assertThat(snapshotter.unreferenced()).isEmpty();
@@ -92,12 +93,45 @@ class OverlaySnapshotterTest extends SnapshotterContract {
     assertThat(snapshotter.layers()).as("a removal frees at once").isEmpty();
 
     chain = commitFile(List.of(), "b", "2");
-    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, grace);
+    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, grace, null);
     snapshotter.removeUnreferenced(grace);
     assertThat(snapshotter.unreferenced()).containsOnlyKeys(chain);
     snapshotter.removeUnreferenced(Duration.ZERO);
     assertThat(snapshotter.layers()).isEmpty();
     assertThat(snapshotter.unreferenced()).isEmpty();
+  }
+
+  @Test
+  void layersFromBeforeSelinuxWasEnabledAreLabelledWhenTheyAreWanted() throws Exception {
+    String label = "system_u:object_r:container_ro_file_t:s0";
+    List<ChainId> chain =
+        commit(
+            commitFile(List.of(), "a", "1"),
+            "folder",
+            root -> Files.writeString(Files.createDirectory(root.resolve("d")).resolve("b"), "2"));
+    ChainId other = commitFile(List.of(), "unwanted", "3").getLast();
+    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, Duration.ZERO, label);
+    Path tree = layout().layer(chain.getLast()).resolve("fs");
+    assertThat(layout().layers()).matches(folder -> FileLabels.is(folder, label), "labelled");
+    assertThat(layout().staging()).matches(folder -> FileLabels.is(folder, label), "labelled");
+    assertThat(tree).matches(folder -> !FileLabels.is(folder, label), "not labelled yet");
+
+    Snapshot _ = snapshotter.prepare("wanted", chain);
+    for (ChainId id : chain) {
+      assertThat(layout().layer(id)).matches(folder -> FileLabels.is(folder, label), "labelled");
+    }
+    assertThat(List.of(tree, tree.resolve("d"), tree.resolve("d/b")))
+        .allMatch(file -> FileLabels.is(file, label), "labelled");
+    assertThat(layout().layer(other).resolve("fs/unwanted"))
+        .matches(file -> !FileLabels.is(file, label), "not labelled");
+    assertThat(snapshotter.verify(chain.getLast(), Pace.unlimited()).sound()).isTrue();
+
+    // As after a power loss in the midst of it: the layer's own folder is the last that gets it.
+    FileLabels.set(tree.resolve("d/b"), "system_u:object_r:var_lib_t:s0");
+    FileLabels.set(layout().layer(chain.getLast()), "system_u:object_r:var_lib_t:s0");
+    snapshotter = new OverlaySnapshotter(rootDir, NO_DEBTS, Duration.ZERO, label);
+    snapshotter.mountReadOnly(chain, target(), null, null);
+    assertThat(tree.resolve("d/b")).matches(file -> FileLabels.is(file, label), "labelled");
   }
 
   @Test
