@@ -12,6 +12,8 @@ import io.berth.cri.v1.ImageSpec;
 import io.berth.cri.v1.ImageStatusRequest;
 import io.berth.cri.v1.ListContainersRequest;
 import io.berth.cri.v1.ListImagesRequest;
+import io.berth.cri.v1.NamespaceMode;
+import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PodSandboxMetadata;
 import io.berth.cri.v1.PodSandboxStatusRequest;
@@ -20,6 +22,7 @@ import io.berth.cri.v1.RemoveContainerRequest;
 import io.berth.cri.v1.RemoveImageRequest;
 import io.berth.cri.v1.RemovePodSandboxRequest;
 import io.berth.cri.v1.RunPodSandboxRequest;
+import io.berth.cri.v1.RuntimeCondition;
 import io.berth.cri.v1.StartContainerRequest;
 import io.berth.cri.v1.StatusRequest;
 import io.berth.cri.v1.StopContainerRequest;
@@ -40,6 +43,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -243,6 +247,10 @@ class BadInputIT {
       Files.writeString(file, good.substring(0, good.length() / 2));
       Await.until("the network is not ready", SOON, () -> !networkMessage().isEmpty());
       assertThat(networkMessage()).contains(file.toString());
+      assertThat(networkReason()).isEqualTo("NetworkPluginNotReady");
+      NamespaceOption machine =
+          Requests.ORDINARY.toBuilder().setNetwork(NamespaceMode.NODE).build();
+      assertThat(run(Requests.pod(daemon, "on-the-machines-network", machine))).hasSize(64);
       refuses(
           Code.UNAVAILABLE,
           () -> run(Requests.pod(daemon, "no-network")),
@@ -537,6 +545,14 @@ class BadInputIT {
 
   /** Why the network isn't ready; empty when it is. */
   private String networkMessage() {
+    return networkFault(RuntimeCondition::getMessage);
+  }
+
+  private String networkReason() {
+    return networkFault(RuntimeCondition::getReason);
+  }
+
+  private String networkFault(Function<RuntimeCondition, String> part) {
     return daemon
         .client()
         .runtime()
@@ -545,7 +561,7 @@ class BadInputIT {
         .getConditionsList()
         .stream()
         .filter(condition -> condition.getType().equals("NetworkReady") && !condition.getStatus())
-        .map(condition -> condition.getMessage())
+        .map(part)
         .findFirst()
         .orElse("");
   }

@@ -12,6 +12,7 @@ import io.berth.cri.v1.NamespaceMode;
 import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.RemoveImageRequest;
+import io.berth.cri.v1.Signal;
 import io.berth.cri.v1.StopContainerRequest;
 import io.berth.linux.Cgroups;
 import io.grpc.Status;
@@ -21,6 +22,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
@@ -111,6 +113,33 @@ class ContainerEndsIT {
               .withDeadlineAfter(patience.toMillis(), TimeUnit.MILLISECONDS)
               .stopContainer(
                   StopContainerRequest.newBuilder().setContainerId(id).setTimeout(grace).build());
+    }
+  }
+
+  /** CRI numbers signals otherwise than the kernel does. */
+  @Test
+  void theSignalThatIsSentIsTheOneThatWasAskedFor() throws Exception {
+    PodSandboxConfig pod = Requests.pod(daemon, "signals").build();
+    String podId = life.run(pod);
+    for (var signal :
+        Map.of(
+                Signal.SIGNAL_RUNTIME_DEFAULT, 15,
+                Signal.SIGNAL_SIGHUP, 1,
+                Signal.SIGNAL_SIGUSR2, 12,
+                Signal.SIGNAL_SIGWINCH, 28,
+                Signal.SIGNAL_SIGRTMINPLUS5, 39,
+                Signal.SIGNAL_SIGRTMAXMINUS14, 50)
+            .entrySet()) {
+      String name = "n" + signal.getValue();
+      String script =
+          "for s in 1 12 15 28 39 50; do trap \"exit $s\" $s; done; : > /signals/"
+              + name
+              + "; while :; do sleep 3600 & wait $!; done";
+      String id =
+          started(podId, pod, sh(name, script).toBuilder().setStopSignal(signal.getKey()).build());
+      Await.until("it listens", SOON, () -> Files.exists(signals.resolve(name)));
+      stop(id, 60, SOON.multipliedBy(2));
+      assertThat(life.status(id).getExitCode()).as(name).isEqualTo(signal.getValue());
     }
   }
 

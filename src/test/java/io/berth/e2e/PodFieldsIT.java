@@ -13,6 +13,7 @@ import io.berth.cri.v1.LinuxContainerSecurityContext;
 import io.berth.cri.v1.Mount;
 import io.berth.cri.v1.NamespaceMode;
 import io.berth.cri.v1.NamespaceOption;
+import io.berth.cri.v1.NetworkConfig;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PodSandboxStatus;
 import io.berth.cri.v1.PodSandboxStatusRequest;
@@ -23,6 +24,7 @@ import io.berth.cri.v1.RuntimeHandler;
 import io.berth.cri.v1.SELinuxOption;
 import io.berth.cri.v1.SecurityProfile;
 import io.berth.cri.v1.StatusRequest;
+import io.berth.cri.v1.UpdateRuntimeConfigRequest;
 import io.berth.cri.v1.UserNamespace;
 import io.berth.cri.v1.VersionRequest;
 import io.grpc.Status.Code;
@@ -30,6 +32,7 @@ import io.grpc.StatusRuntimeException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
@@ -197,6 +200,8 @@ class PodFieldsIT {
     security(fixed).setReadonlyRootfs(true);
     String without = start(none, handler, fixed);
     assertThat(life.exec(without, "cat", "/etc/resolv.conf")).isEmpty();
+    assertThat(life.exec(without, "cat", "/etc/hosts"))
+        .isEqualTo(Files.readString(Path.of("/etc/hosts")));
     for (String file : List.of("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")) {
       assertThat(life.exec(without, "sh", "-c", "(echo x >> " + file + ") 2>&1 || true"))
           .contains("Read-only");
@@ -375,6 +380,58 @@ class PodFieldsIT {
   }
 
   @Test
+  void laterAttemptsStandBesideEarlierOnesAndAreRepeated() throws Exception {
+    PodSandboxConfig.Builder pod = Requests.pod(daemon, "attempts");
+    String first = life.run(pod.build());
+    pod.getMetadataBuilder().setAttempt(1);
+    String second = life.run(pod.build());
+    assertThat(second).isNotEqualTo(first);
+    assertThat(status(first).getMetadata().getAttempt()).isZero();
+    assertThat(status(second).getMetadata()).isEqualTo(pod.getMetadata());
+
+    ContainerConfig.Builder container =
+        sleeper("main").putLabels("a.label/of-it", "x").putAnnotations("an.annotation/of-it", "y");
+    String one = started(second, pod.build(), container);
+    container.getMetadataBuilder().setAttempt(1);
+    String other = started(second, pod.build(), container);
+    assertThat(life.status(one).getMetadata().getAttempt()).isZero();
+    var status = life.status(other);
+    assertThat(status.getMetadata()).isEqualTo(container.getMetadata());
+    assertThat(status.getLabelsMap()).isEqualTo(container.getLabelsMap());
+    assertThat(status.getAnnotationsMap()).isEqualTo(container.getAnnotationsMap());
+  }
+
+  @Test
+  void scriptsFindNamespacesAndProcessesWhereTheyLook() throws Exception {
+    PodSandboxConfig pod = Requests.pod(daemon, "scripts").build();
+    String podId = life.run(pod);
+    String id = started(podId, pod, sleeper("main"));
+    var container = daemon.crictl().json("inspect", id).get("info");
+    assertThat(container.get("sandboxID").asText()).isEqualTo(podId);
+    assertThat(container.at("/runtimeSpec/process/args/0").asText()).isEqualTo("sh");
+    String net = life.exec(id, "readlink", "/proc/self/ns/net").strip();
+    assertThat(
+            Files.readSymbolicLink(Path.of("/proc/" + container.get("pid").asText() + "/ns/net")))
+        .hasToString(net);
+
+    var sandbox = daemon.crictl().json("inspectp", podId).get("info");
+    List<String> paths = new ArrayList<>();
+    sandbox
+        .at("/runtimeSpec/linux/namespaces")
+        .forEach(namespace -> {
+          if (namespace.get("type").asText().equals("network")) {
+            paths.add(namespace.get("path").asText());
+          }
+        });
+    assertThat(paths).hasSize(1);
+    Object inode =
+        Files.getAttribute(
+            Path.of("/proc/" + daemon.processWithMounts() + "/root" + paths.getFirst()),
+            "unix:ino");
+    assertThat("net:[" + inode + "]").isEqualTo(net);
+  }
+
+  @Test
   void nodeSaysWhatItIsAndCanDo() {
     var runtime = daemon.client().runtime();
     var version = runtime.version(VersionRequest.getDefaultInstance());
@@ -398,6 +455,13 @@ class PodFieldsIT {
         .as("as user namespaces, which runc has")
         .isEqualTo(status.getRuntimeHandlersList().getLast().getFeatures().getUserNamespaces());
     assertThat(status.getInfoMap().get("config")).startsWith("{").contains("stateDir");
+    var _ =
+        runtime.updateRuntimeConfig(
+            UpdateRuntimeConfigRequest.newBuilder()
+                .setRuntimeConfig(
+                    io.berth.cri.v1.RuntimeConfig.newBuilder()
+                        .setNetworkConfig(NetworkConfig.newBuilder().setPodCidr("10.1.2.0/24")))
+                .build());
     var config = runtime.runtimeConfig(RuntimeConfigRequest.getDefaultInstance());
     assertThat(config.hasLinux()).isTrue();
     assertThat(config.getLinux().getCgroupDriver()).isEqualTo(CgroupDriver.CGROUPFS);

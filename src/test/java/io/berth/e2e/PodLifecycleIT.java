@@ -2,20 +2,26 @@ package io.berth.e2e;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.DNSConfig;
 import io.berth.cri.v1.LinuxContainerResources;
+import io.berth.cri.v1.Mount;
 import io.berth.cri.v1.NamespaceMode;
 import io.berth.cri.v1.NamespaceOption;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PortMapping;
+import io.berth.cri.v1.Protocol;
 import io.berth.cri.v1.Signal;
 import java.io.IOException;
+import java.net.DatagramPacket;
+import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
+import java.net.SocketTimeoutException;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -150,6 +156,86 @@ class PodLifecycleIT {
     assertThat(get("http://" + address + ":8080/")).isEqualTo("served\n");
     assertThat(get("http://127.0.0.1:" + hostPort + "/")).isEqualTo("served\n");
     assertThat(crictl.run("exec", "-s", client, "hostname")).isEqualTo("served");
+  }
+
+  @Test
+  void portOfTheMachineIsOfTheProtocolAndTheAddressThatWereAsked() throws Exception {
+    int port = freePort();
+    PodSandboxConfig.Builder pod =
+        Requests.pod(daemon, "ports")
+            .addPortMappings(
+                PortMapping.newBuilder()
+                    .setProtocol(Protocol.UDP)
+                    .setHostPort(port)
+                    .setContainerPort(5353))
+            .addPortMappings(
+                PortMapping.newBuilder()
+                    .setHostIp("127.0.0.2")
+                    .setHostPort(port)
+                    .setContainerPort(8080))
+            .addPortMappings(
+                PortMapping.newBuilder().setContainerPort(9999)); // none of the machine's
+    String podId = crictl.runPod(pod);
+    crictl.start(podId, Requests.container("server", Requests.BUSYBOX, WEB_SERVER), pod);
+    crictl.start(podId, udpEcho(5353), pod);
+
+    Await.until(
+        "the server answers",
+        SOON,
+        () -> {
+          try {
+            return get("http://127.0.0.2:" + port + "/").equals("served\n");
+          } catch (IOException notYet) {
+            return false;
+          }
+        });
+    assertThatThrownBy(() -> get("http://127.0.0.1:" + port + "/"))
+        .as("another address of the machine")
+        .isInstanceOf(IOException.class);
+    try (var socket = new DatagramSocket()) {
+      socket.setSoTimeout(1000);
+      byte[] letter = "over UDP".getBytes(UTF_8);
+      var answer = new DatagramPacket(new byte[512], 512);
+      Await.until(
+          "an answer over UDP",
+          SOON,
+          () -> {
+            socket.send(
+                new DatagramPacket(letter, letter.length, InetAddress.getLoopbackAddress(), port));
+            try {
+              socket.receive(answer);
+              return true;
+            } catch (SocketTimeoutException notYet) {
+              return false;
+            }
+          });
+      assertThat(new String(answer.getData(), 0, answer.getLength(), UTF_8)).isEqualTo("over UDP");
+    }
+  }
+
+  /** With the machine's perl, as the image has nothing that speaks UDP. */
+  private static ContainerConfig.Builder udpEcho(int port) {
+    return Requests.container(
+            "echo",
+            Requests.BUSYBOX,
+            List.of(
+                "/machine/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+                "--library-path",
+                "/machine/usr/lib/x86_64-linux-gnu",
+                "/machine/usr/bin/perl",
+                "-e",
+                """
+                socket(S, 2, 2, 17) && bind(S, pack('S n a4 x8', 2, %d, '')) or die $!;
+                while (defined(my $from = recv(S, my $letter, 512, 0))) {
+                  send(S, $letter, 0, $from)
+                }
+                """
+                    .formatted(port)))
+        .addMounts(
+            Mount.newBuilder()
+                .setHostPath("/usr")
+                .setContainerPath("/machine/usr")
+                .setReadonly(true));
   }
 
   @Test

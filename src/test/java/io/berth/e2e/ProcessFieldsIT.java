@@ -86,6 +86,7 @@ class ProcessFieldsIT {
             .config("Cmd", List.of("cmd"))
             .config("Env", List.of("PATH=/usr/bin:/bin", "A=image", "B=image", "nameless"))
             .config("StopSignal", "SIGUSR1")
+            .config("WorkingDir", "/of/the/image")
             .files(files)
             .push();
     var _ = pulled(image);
@@ -391,6 +392,8 @@ class ProcessFieldsIT {
                             .setHostPath(log.toString())
                             .setContainerPath("/dev/termination-log")));
     assertThat(life.exec(id, "readlink", "/proc/1/cwd")).isEqualTo("/made/for/it\n");
+    String ofImage = new Pod(handler).start(container("of-image"));
+    assertThat(life.exec(ofImage, "readlink", "/proc/1/cwd")).isEqualTo("/of/the/image\n");
     assertThat(life.exec(id, "pwd")).isEqualTo("/made/for/it\n");
     life.exec(id, "sh", "-c", "echo farewell > /dev/termination-log");
     assertThat(log).hasContent("farewell");

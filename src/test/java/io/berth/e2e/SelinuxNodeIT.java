@@ -125,7 +125,7 @@ class SelinuxNodeIT {
     ContainerConfig.Builder container = sleeper("main").toBuilder();
     security(container).setPrivileged(true);
     String id = pods.started(pods.run(pod.build(), "runc"), pod.build(), container.build());
-    assertThat(process(id)).doesNotContain("container_t");
+    assertThat(process(id)).startsWith("system_u:system_r:spc_t:s0");
   }
 
   @Test
@@ -203,6 +203,40 @@ class SelinuxNodeIT {
     assertThat(attempt(stranger, "touch /volume/new")).contains("Permission denied");
     String friend = started(podId, pod, "friend", volume);
     assertThat(attempt(friend, "cat " + SECRET)).as("of one pod").isEqualTo("mine\n");
+  }
+
+  @Test
+  void layersAreLabelledEvenIfTheyAreOlderThanThePolicy() throws Exception {
+    Path layers = Path.of("/var/lib/berth/layers");
+    assertThat(labels(layers)).containsOnly("system_u:object_r:container_ro_file_t:s0");
+    Commands.run(
+        List.of("/usr/bin/chcon", "-R", "system_u:object_r:var_lib_t:s0", layers.toString()));
+    berth.systemd("restart");
+    PodSandboxConfig pod = InstalledPods.pod("older").build();
+    String id = pods.started(pods.run(pod, "runc"), pod, sleeper("main"));
+    assertThat(process(id)).contains(":container_t:");
+    assertThat(life.exec(id, "sh", "-c", "cp /bin/busybox /busybox && /busybox echo written"))
+        .as("a program of its own")
+        .isEqualTo("written\n");
+    assertThat(labels(layers)).containsOnly("system_u:object_r:container_ro_file_t:s0");
+  }
+
+  /** Of all files that layers have from their images. */
+  private static List<String> labels(Path layers) throws InterruptedException {
+    return Commands.run(
+            List.of(
+                "/usr/bin/find",
+                layers.toString(),
+                "-path",
+                "*/fs*",
+                "!",
+                "-type",
+                "l",
+                "-printf",
+                "%Z\n"))
+        .lines()
+        .distinct()
+        .toList();
   }
 
   private String started(String podId, PodSandboxConfig pod, String name, Path volume)

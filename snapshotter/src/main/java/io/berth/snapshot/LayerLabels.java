@@ -51,7 +51,7 @@ final class LayerLabels {
     }
   }
 
-  /** Returns when these can be used. Takes a second for some 40,000 files, once. */
+  /** Returns when these can be used. Takes seconds for some 40,000 files, once. */
   void ready(List<ChainId> ids, SnapshotLayout layout) {
     if (label == null || others.isEmpty()) {
       return;
