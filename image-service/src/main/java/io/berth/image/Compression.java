@@ -3,6 +3,7 @@ package io.berth.image;
 import com.github.luben.zstd.ZstdInputStreamNoFinalizer;
 import com.google.errorprone.annotations.MustBeClosed;
 import io.berth.image.ImageException.Reason;
+import io.berth.linux.GzipInflater;
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -24,6 +25,7 @@ final class Compression {
    * @throws ImageException UNSUPPORTED for compressions that images don't use
    */
   @MustBeClosed
+  @SuppressWarnings("MustBeClosedChecker") // handed on to the caller
   static InputStream open(InputStream source, String what) throws IOException {
     PushbackInputStream peekable =
         new PushbackInputStream(source, MAGIC) {
@@ -35,7 +37,7 @@ final class Compression {
     byte[] magic = peekable.readNBytes(MAGIC);
     peekable.unread(magic);
     if (startsWith(magic, 0x1f, 0x8b)) {
-      return new ToTheEnd(new GZIPInputStream(peekable, INFLATER_BUFFER), peekable);
+      return new ToTheEnd(gzip(peekable), peekable);
     }
     boolean skippableFrame =
         magic.length >= 4
@@ -53,6 +55,14 @@ final class Compression {
           what + " is compressed with " + name + "; rebuild it with gzip or zstd");
     }
     return peekable;
+  }
+
+  @MustBeClosed
+  @SuppressWarnings("MustBeClosedChecker") // handed on to the caller
+  private static InputStream gzip(InputStream source) throws IOException {
+    return GzipInflater.isAvailable()
+        ? new GzipStream(source)
+        : new GZIPInputStream(source, INFLATER_BUFFER);
   }
 
   private static boolean startsWith(byte[] bytes, int... magic) {
