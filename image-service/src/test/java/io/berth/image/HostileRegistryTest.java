@@ -10,6 +10,7 @@ import io.berth.oci.Digest;
 import io.berth.oci.MediaTypes;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -180,6 +181,21 @@ class HostileRegistryTest {
 
     assertThat(failure.reason()).isEqualTo(Reason.CORRUPT);
     assertThat(failure).hasMessageContaining("more than " + (8 << 20) + " bytes");
+    house.awaitNothingLeft();
+  }
+
+  @Test
+  void zeroesWithoutEndBehindAnArchiveAreBoundedByTheLimits() throws Exception {
+    house.close();
+    house = new ImageHouse(new UnpackLimits(1000, 4095, 1 << 20, 8 << 20));
+    byte[] archive = TestImage.tar("a", "1");
+    TestImage image = new TestImage().gzipLayer(Arrays.copyOf(archive, 32 << 20));
+    registry.add("app", "v1", image);
+
+    ImageException failure = failure();
+
+    assertThat(failure.reason()).isEqualTo(Reason.CORRUPT);
+    assertThat(failure).hasMessageContaining((8 << 20) + " bytes follow the end of the archive");
     house.awaitNothingLeft();
   }
 
