@@ -61,6 +61,12 @@ final class StuckRuntime {
             var _ = client.podAddress(other.podId());
           });
       row(table, "Status", client::status);
+      row(
+          table,
+          "floor: Version, for which nothing is looked up",
+          () -> {
+            var _ = client.version();
+          });
       return table;
     } finally {
       Files.delete(hang);

@@ -87,6 +87,7 @@ public final class ImageStore {
         new RecordFolder<>(
             rootDir.resolve("images"),
             rootDir.resolve("copies").resolve("images"),
+            RecordFolder.Durable.AT_ONCE,
             ImageRecord.class,
             ImageRecord.FORMAT);
     load();

@@ -75,6 +75,15 @@ public final class AtomicFile {
     }
   }
 
+  /** As {@link #delete}, but without waiting for the disk. */
+  public static void deleteUnsynced(Path file) {
+    try {
+      boolean _ = Files.deleteIfExists(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException("delete " + file + ": " + e.getMessage(), e);
+    }
+  }
+
   /** Makes the folder's entries durable: fsync(2) on the folder itself. */
   public static void syncFolder(Path folder) {
     try (Fd fd = Fd.openRead(folder)) {

@@ -47,22 +47,33 @@ public final class RecordFolder<T> {
                   JsonInclude.Include.NON_NULL, JsonInclude.Include.NON_NULL))
           .build();
 
+  /** When a change is safe from a power cut. */
+  public enum Durable {
+    /** Before the call returns. */
+    AT_ONCE,
+    /** Some milliseconds later: nobody waits for the disk ({@link SyncBehind}). */
+    SOON
+  }
+
   private final Path folder;
   private final @Nullable Path copies;
+  private final @Nullable SyncBehind behind;
   private final @Nullable SpareFiles spares;
   private final Class<T> type;
   private final int formatVersion;
 
   /** Makes the folder, readable by root alone. */
   public RecordFolder(Path folder, Class<T> type, int formatVersion) {
-    this(folder, null, type, formatVersion);
+    this(folder, null, Durable.AT_ONCE, type, formatVersion);
   }
 
   /**
    * @param copies where the second copies go, a folder of their own, made like the first
    */
-  public RecordFolder(Path folder, @Nullable Path copies, Class<T> type, int formatVersion) {
+  public RecordFolder(
+      Path folder, @Nullable Path copies, Durable durable, Class<T> type, int formatVersion) {
     this.folder = folder;
+    this.behind = durable == Durable.SOON ? new SyncBehind(folder) : null;
     this.copies = copies;
     this.type = type;
     this.formatVersion = formatVersion;
@@ -77,11 +88,16 @@ public final class RecordFolder<T> {
             : new SpareFiles(folder.resolveSibling(SPARES).resolve(folder.getFileName()));
   }
 
-  /** Durable when it returns. */
+  /** Durable when the folder's {@link Durable} says. */
   public void write(String id, T record) {
     Path file = file(id);
     byte[] content = text(record);
-    write(file, content, AtomicFile::write);
+    if (behind == null) {
+      write(file, content, AtomicFile::write);
+    } else {
+      write(file, content, AtomicFile::writeUnsynced);
+      behind.changed(file);
+    }
     keepCopy(file, content);
   }
 
@@ -143,11 +159,16 @@ public final class RecordFolder<T> {
     }
   }
 
-  /** Durable when it returns; a record that doesn't exist is fine. */
+  /** Durable as {@link #write} is; a record that doesn't exist is fine. */
   public void delete(String id) {
     Path file = file(id);
     dropCopy(file);
-    AtomicFile.delete(file);
+    if (behind == null) {
+      AtomicFile.delete(file);
+    } else {
+      AtomicFile.deleteUnsynced(file);
+      behind.changed(file);
+    }
     if (spares != null) {
       spares.refill();
     }

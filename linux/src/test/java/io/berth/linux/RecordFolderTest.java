@@ -130,7 +130,7 @@ class RecordFolderTest {
   @Test
   void damagedRecordIsReplacedByItsCopy(@TempDir Path copies) throws Exception {
     Thing thing = new Thing("of the pod", 71, "note", List.of("a", "b"));
-    var records = new RecordFolder<>(folder, copies, Thing.class, 3);
+    var records = new RecordFolder<>(folder, copies, RecordFolder.Durable.SOON, Thing.class, 3);
     records.write("other", new Thing("stays", 1, null, List.of()));
     byte[] whole = written(records, thing);
     var random = new Random(13);
@@ -138,7 +138,9 @@ class RecordFolderTest {
       byte[] bad = damaged(whole, random);
       Files.write(folder.resolve("id.json"), bad);
 
-      assertThat(new RecordFolder<>(folder, copies, Thing.class, 3).readAll())
+      assertThat(
+              new RecordFolder<>(folder, copies, RecordFolder.Durable.SOON, Thing.class, 3)
+                  .readAll())
           .hasSize(2)
           .containsEntry("id", thing);
       if (Files.exists(folder.resolve("id.json.corrupt"))) {
@@ -152,7 +154,7 @@ class RecordFolderTest {
   @Test
   void copyNeverBringsBackWhatWasDeletedAndIsNotTrustedWhenItIsDamagedItself(@TempDir Path copies)
       throws Exception {
-    var records = new RecordFolder<>(folder, copies, Thing.class, 3);
+    var records = new RecordFolder<>(folder, copies, RecordFolder.Durable.SOON, Thing.class, 3);
     byte[] whole = written(records, new Thing("n", 7, null, List.of()));
     records.delete("id");
     assertThat(copies).isEmptyDirectory();
@@ -171,7 +173,7 @@ class RecordFolderTest {
   void missingCopyIsMadeAnew(@TempDir Path copies) throws Exception {
     Thing thing = new Thing("n", 7, null, List.of());
     byte[] whole = written(records(), thing); // by a version that made none, or before a reboot
-    var records = new RecordFolder<>(folder, copies, Thing.class, 3);
+    var records = new RecordFolder<>(folder, copies, RecordFolder.Durable.SOON, Thing.class, 3);
     assertThat(records.readAll()).containsEntry("id", thing);
     assertThat(copies.resolve("id.json")).hasBinaryContent(whole);
   }

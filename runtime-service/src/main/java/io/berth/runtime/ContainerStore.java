@@ -42,7 +42,9 @@ public final class ContainerStore {
    * @param copies of the records
    */
   ContainerStore(Path folder, @Nullable Path copies) {
-    records = new RecordFolder<>(folder, copies, Container.class, FORMAT_VERSION);
+    records =
+        new RecordFolder<>(
+            folder, copies, RecordFolder.Durable.SOON, Container.class, FORMAT_VERSION);
     NavigableMap<String, Container> byId = new TreeMap<>();
     Map<ContainerName, ContainerId> idByName = new HashMap<>();
     for (Container container : records.readAll().values()) {
@@ -56,7 +58,7 @@ public final class ContainerStore {
   @FunctionalInterface
   interface Listener {
     /**
-     * Called when the transition is on disk and in the index, and before another one of the same
+     * Called when the transition is recorded and in the index, and before another one of the same
      * container; must not wait.
      *
      * @param after absent when the record was deleted

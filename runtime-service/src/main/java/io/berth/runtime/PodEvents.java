@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Tells every subscriber what happens to pods and containers, each event once and all in one order.
  *
- * <p>Made of the transitions of the two stores, which call here after a transition is on disk and
+ * <p>Made of the transitions of the two stores, which call here after a transition is recorded and
  * in the index, still holding the record's own lock: so a record's events come in its order, and an
  * event's statuses are never older than the event. Nobody is waited for: a subscriber who lets its
  * queue run full loses its subscription and is told so.

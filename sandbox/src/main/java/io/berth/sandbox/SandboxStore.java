@@ -15,8 +15,8 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /// Sole owner of the sandboxes' records. Reads are answered from an immutable index, without a
-/// lock. A transition is on disk before anyone sees it. A name is taken as long as a record with it
-/// exists, in whatever state.
+/// lock. A transition is recorded before anyone sees it. A name is taken as long as a record with
+/// it exists, in whatever state.
 public final class SandboxStore {
   private static final int FORMAT_VERSION = 1;
   private static final int STRIPES = 64;
@@ -37,6 +37,7 @@ public final class SandboxStore {
         new RecordFolder<>(
             settings.layout().records(),
             settings.layout().recordCopies(),
+            RecordFolder.Durable.SOON,
             Sandbox.class,
             FORMAT_VERSION);
     NavigableMap<String, Sandbox> byId = new TreeMap<>();
@@ -51,7 +52,7 @@ public final class SandboxStore {
   /// Hears of transitions.
   @FunctionalInterface
   public interface Listener {
-    /// Called when the transition is on disk and in the index, and before another one of the same
+    /// Called when the transition is recorded and in the index, and before another one of the same
     /// sandbox; must not wait.
     ///
     /// @param after absent when the record was deleted
