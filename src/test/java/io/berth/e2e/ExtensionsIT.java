@@ -9,6 +9,7 @@ import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.Device;
 import io.berth.cri.v1.ImageSpec;
 import io.berth.cri.v1.Int64Value;
+import io.berth.cri.v1.Mount;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PullImageRequest;
 import io.grpc.StatusRuntimeException;
@@ -315,6 +316,13 @@ class ExtensionsIT {
             Files.readString(
                 daemon.runFolder().resolve("containers").resolve(id).resolve("config.json")))
         .contains("\"io.sandboxed.platform\":\"kvm\"");
+    assertThatThrownBy(() -> life.create(podId, pod.build(), recursivelyReadOnly()))
+        .isInstanceOfSatisfying(
+            StatusRuntimeException.class,
+            e ->
+                assertThat(e.getStatus().getDescription())
+                    .as("what the kubelet looks for")
+                    .startsWith("RROUnsupported: "));
     life.stop(id, 10);
     life.remove(id);
     assertThat(Files.readString(sandboxed.resolve("calls")).lines())
@@ -323,6 +331,17 @@ class ExtensionsIT {
         .anyMatch(call -> call.contains(" create "))
         .anyMatch(call -> call.contains(" start " + id))
         .anyMatch(call -> call.contains(" delete "));
+  }
+
+  private static ContainerConfig recursivelyReadOnly() {
+    return sleeper("recursive")
+        .addMounts(
+            Mount.newBuilder()
+                .setHostPath("/usr")
+                .setContainerPath("/machine/usr")
+                .setReadonly(true)
+                .setRecursiveReadOnly(true))
+        .build();
   }
 
   @CanIgnoreReturnValue

@@ -152,7 +152,7 @@ class ImageVolumesIT {
     PodSandboxConfig.Builder pod = Requests.pod(daemon, "refused");
     String podId = crictl.runPod(pod);
     assertThat(crictl.attemptCreate(podId, with("main", mount), pod).err())
-        .contains("ImageVolumeMountFailed", why);
+        .contains("desc = ImageVolumeMountFailed: ", why);
     assertThat(crictl.run("ps", "-a", "-q")).isEmpty();
     crictl.run("rmp", "--force", podId);
   }

@@ -12,6 +12,7 @@ import io.berth.cri.v1.StartContainerRequest;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -217,6 +218,32 @@ class MountsIT {
 
     assertThat(in(container, "ls /a /a/b")).contains("of-outer", "of-inner");
     assertThat(in(container, "cat /etc/hosts")).isEqualTo("192.0.2.7 mine");
+  }
+
+  /** As agents ask for that plug in devices: nothing may be made in the machine's folder. */
+  @ParameterizedTest
+  @ValueSource(strings = {Runtimes.CURRENT, Runtimes.DEBIAN, Runtimes.CRUN})
+  void devicesOfTheRequestReplaceAllOthersAndStayAsTheyAre(String handler) throws Exception {
+    Path devices = folder("devices-" + handler);
+    for (var device : Map.of("null", "3", "zero", "5", "full", "7").entrySet()) {
+      String mknod = TestTools.installed("mknod", "coreutils").toString();
+      Commands.run(
+          List.of(
+              mknod,
+              "-m",
+              "666",
+              devices.resolve(device.getKey()) + "",
+              "c",
+              "1",
+              device.getValue()));
+    }
+    PodSandboxConfig.Builder pod = Requests.pod(daemon, "devices");
+    String container =
+        crictl.start(crictl.runPod(pod, handler), sleeper().addMounts(mount("/dev", devices)), pod);
+
+    assertThat(in(container, "ls /dev").lines()).containsExactly("full", "null", "zero");
+    assertThat(in(container, "grep -c ' /dev/' /proc/mounts || true")).isEqualTo("0");
+    assertThat(Leftovers.entries(devices)).hasSize(3);
   }
 
   @ParameterizedTest

@@ -392,6 +392,11 @@ class ProcessFieldsIT {
                             .setHostPath(log.toString())
                             .setContainerPath("/dev/termination-log")));
     assertThat(life.exec(id, "readlink", "/proc/1/cwd")).isEqualTo("/made/for/it\n");
+    ContainerConfig.Builder readOnly = container("read-only").setWorkingDir("/made/in/vain");
+    security(readOnly).setReadonlyRootfs(true).setRunAsUser(id(1000));
+    assertThat(life.exec(new Pod(handler).start(readOnly), "sh", "-c", "pwd; touch x 2>&1 || true"))
+        .startsWith("/made/in/vain\n")
+        .contains("x: ");
     String ofImage = new Pod(handler).start(container("of-image"));
     assertThat(life.exec(ofImage, "readlink", "/proc/1/cwd")).isEqualTo("/of/the/image\n");
     assertThat(life.exec(id, "pwd")).isEqualTo("/made/for/it\n");

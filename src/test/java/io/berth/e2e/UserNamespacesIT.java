@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.berth.cri.v1.Capability;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.IDMapping;
+import io.berth.cri.v1.Int64Value;
 import io.berth.cri.v1.Mount;
 import io.berth.cri.v1.MountPropagation;
 import io.berth.cri.v1.NamespaceMode;
@@ -88,6 +89,50 @@ class UserNamespacesIT {
         .filteredOn(line -> !line.startsWith("0::"))
         .allMatch(line -> line.endsWith("/" + container), "is in the container's cgroup");
     assertThat(crictl.run("logs", container)).isEmpty();
+  }
+
+  /** The range of groups that may is the machine's ids, and looks odd from inside. */
+  @ParameterizedTest
+  @ValueSource(strings = {Runtimes.CURRENT, Runtimes.DEBIAN})
+  void whoHasNoCapabilityMayPingAndListenOnLowPorts(String handler) throws Exception {
+    for (NamespaceOption users : List.of(OWN_USERS, Requests.ORDINARY)) {
+      PodSandboxConfig.Builder pod = Requests.pod(daemon, "ping", users);
+      pod.getMetadataBuilder().setAttempt(users.hasUsernsOptions() ? 1 : 0);
+      ContainerConfig.Builder config = sleeper("main", users);
+      config
+          .getLinuxBuilder()
+          .getSecurityContextBuilder()
+          .setRunAsUser(Int64Value.newBuilder().setValue(1000))
+          .setCapabilities(Capability.newBuilder().addDropCapabilities("ALL"));
+      String container = crictl.start(crictl.runPod(pod, handler), config, pod);
+      assertThat(in(container, "ping -c 1 -W 10 127.0.0.1")).contains("1 packets received");
+      assertThat(in(container, "timeout 1 nc -l -p 80 2>&1 || echo waited")).isEqualTo("waited");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {Runtimes.CURRENT, Runtimes.DEBIAN})
+  void privilegedContainerIsSoAmongItsOwnUsersAlone(String handler) throws Exception {
+    PodSandboxConfig.Builder pod = Requests.pod(daemon, "privileged", OWN_USERS);
+    pod.getLinuxBuilder().getSecurityContextBuilder().setPrivileged(true);
+    ContainerConfig.Builder config = sleeper("main", OWN_USERS);
+    config.getLinuxBuilder().getSecurityContextBuilder().setPrivileged(true);
+    String container = crictl.start(crictl.runPod(pod, handler), config, pod);
+
+    assertThat(in(container, "cat /proc/self/uid_map").strip().split(" +"))
+        .containsExactly("0", Integer.toString(ROOT), "65536");
+    assertThat(in(container, "mkdir /t && mount -t tmpfs t /t && grep -c ' /t tmpfs' /proc/mounts"))
+        .isEqualTo("1");
+    assertThat(in(container, "mknod /disk b 7 0 2>&1 || echo refused")).contains("refused");
+    assertThat(in(container, "echo 1 2>&1 > /proc/sys/vm/swappiness || echo refused"))
+        .contains("refused");
+    assertThat(in(container, "head -c 1 /dev/loop0 2>&1 || echo refused")).contains("refused");
+    Path process = Path.of("/proc", crictl.json("inspect", container).at("/info/pid").asText());
+    assertThat(Files.getAttribute(process, "unix:uid")).isEqualTo(ROOT);
+    var sandbox =
+        crictl.json("inspectp", crictl.run("pods", "-q", "--no-trunc")).at("/info/runtimeSpec");
+    assertThat(sandbox.at("/linux/namespaces").findValuesAsText("type"))
+        .containsExactlyInAnyOrder("user", "network", "ipc", "uts");
   }
 
   @ParameterizedTest
@@ -178,7 +223,7 @@ class UserNamespacesIT {
     ContainerConfig.Builder user = sleeper("main", Requests.ORDINARY);
     user.getLinuxBuilder()
         .getSecurityContextBuilder()
-        .setRunAsUser(io.berth.cri.v1.Int64Value.newBuilder().setValue(1000));
+        .setRunAsUser(Int64Value.newBuilder().setValue(1000));
     assertThat(in(crictl.start(crictl.runPod(ordinary, handler), user, ordinary), "id -u"))
         .isEqualTo("1000");
     assertThat(Files.getAttribute(Path.of("/dev/null"), "unix:uid")).isEqualTo(0);

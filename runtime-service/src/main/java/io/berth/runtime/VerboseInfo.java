@@ -49,6 +49,7 @@ final class VerboseInfo {
   private RuntimeSpec spec(Sandbox sandbox) {
     SandboxLayout.Paths paths = sandboxLayout.paths(sandbox);
     List<RuntimeSpec.Namespace> namespaces = new ArrayList<>();
+    add(namespaces, "user", paths.user() == null ? null : paths.user().pin());
     add(namespaces, "network", paths.network());
     add(namespaces, "ipc", paths.ipc());
     add(namespaces, "uts", paths.uts());
