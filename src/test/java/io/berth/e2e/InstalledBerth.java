@@ -22,8 +22,8 @@ final class InstalledBerth {
   private static final String UNIT = "berthd.service";
   private static final Path PRELOADED = Path.of("/var/lib/berth/preload");
 
-  /** What starts in two seconds elsewhere takes a minute there. */
-  static final Duration PATIENCE = Duration.ofMinutes(3);
+  /** What starts in two seconds elsewhere takes a minute there, and more if others are busy. */
+  static final Duration PATIENCE = Duration.ofMinutes(10);
 
   private InstalledBerth() {}
 
@@ -80,15 +80,19 @@ final class InstalledBerth {
   }
 
   void awaitServing() throws InterruptedException {
-    Await.until(
-        "berthd serves",
-        PATIENCE,
-        () -> {
-          try (var probe = new CriClient(SOCKET)) {
-            probe.runtime().version(io.berth.cri.v1.VersionRequest.getDefaultInstance());
-            return true;
-          }
-        });
+    try {
+      Await.until(
+          "berthd serves",
+          PATIENCE,
+          () -> {
+            try (var probe = new CriClient(SOCKET)) {
+              probe.runtime().version(io.berth.cri.v1.VersionRequest.getDefaultInstance());
+              return true;
+            }
+          });
+    } catch (AssertionError e) {
+      throw new AssertionError(e.getMessage() + "; it has said: " + log(), e);
+    }
   }
 
   long pid() throws InterruptedException {
