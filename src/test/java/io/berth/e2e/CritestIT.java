@@ -54,6 +54,7 @@ class CritestIT {
   }
 
   @Test
+  @Tag("slow")
   void passesWithDebiansRunc() throws Exception {
     passes(BerthDaemon.with().runtime("runc", TestTools.installed("runc", "runc")));
   }
@@ -67,6 +68,7 @@ class CritestIT {
   }
 
   @Test
+  @Tag("slow")
   void passesWithCrun() throws Exception {
     passes(
         BerthDaemon.with()

@@ -27,6 +27,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * and what runs goes on. {@code -Dberth.damages=200} is the number of {@code ./dev soak}.
  */
 @Tag("root")
+@Tag("slow")
 @ExtendWith({DaemonLogs.class, FixtureRegistry.class})
 class DamagedRecordsIT {
   private static final int DAMAGES = Integer.getInteger("berth.damages", 60);

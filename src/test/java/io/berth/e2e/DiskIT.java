@@ -27,6 +27,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** What berthd takes of the disk: all of it comes back, and a full one can be emptied. */
 @Tag("root")
+@Tag("slow")
 @ExtendWith({DaemonLogs.class, FixtureRegistry.class})
 class DiskIT {
   /** {@code ./dev soak} does 300. */
