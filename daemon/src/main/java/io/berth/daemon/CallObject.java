@@ -2,6 +2,7 @@ package io.berth.daemon;
 
 import com.google.protobuf.Descriptors.FieldDescriptor;
 import com.google.protobuf.Message;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /// What a request is about, for log lines: an id, a pod as `namespace/name`, or an image. Reads a
@@ -67,7 +68,10 @@ final class CallObject {
 
   private static String image(Message request) {
     String name = text(request, "image");
-    return name.isEmpty() ? text(message(request, "image"), "image") : name;
+    if (name.isEmpty()) {
+      name = text(message(request, "image"), "image");
+    }
+    return name.isEmpty() ? String.join(", ", texts(request, "images")) : name;
   }
 
   private static @Nullable Message message(@Nullable Message parent, String field) {
@@ -89,6 +93,15 @@ final class CallObject {
             && !descriptor.isRepeated()
         ? (String) parent.getField(descriptor)
         : "";
+  }
+
+  private static List<String> texts(Message parent, String field) {
+    FieldDescriptor descriptor = field(parent, field);
+    return descriptor != null
+            && descriptor.getJavaType() == FieldDescriptor.JavaType.STRING
+            && descriptor.isRepeated()
+        ? ((List<?>) parent.getField(descriptor)).stream().map(String::valueOf).toList()
+        : List.of();
   }
 
   private static @Nullable FieldDescriptor field(@Nullable Message parent, String field) {

@@ -2,6 +2,7 @@ package io.berth.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.berth.admin.v1.ExportRequest;
 import io.berth.cri.v1.AuthConfig;
 import io.berth.cri.v1.ContainerConfig;
 import io.berth.cri.v1.ContainerMetadata;
@@ -36,6 +37,8 @@ class CallObjectTest {
         .isEqualTo("p1/app");
     assertThat(CallObject.of(StopContainerRequest.newBuilder().setContainerId("c1").build()))
         .isEqualTo("c1");
+    assertThat(CallObject.of(ExportRequest.newBuilder().addImages("a:1").addImages("b:2").build()))
+        .isEqualTo("a:1, b:2");
     assertThat(CallObject.of(VersionRequest.getDefaultInstance())).isEmpty();
   }
 
