@@ -10,9 +10,11 @@ import io.berth.cri.v1.ImageSpec;
 import io.berth.cri.v1.LinuxContainerResources;
 import io.berth.cri.v1.PodSandboxConfig;
 import io.berth.cri.v1.PullImageRequest;
+import io.berth.linux.Cgroups;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -323,10 +325,17 @@ class ResourcesIT {
       daemon.removePods();
       assertThat(folder).as("the kubelet's, not the pod's").exists();
     } finally {
-      Await.until(
-          test.getDisplayName() + " removes its cgroup",
-          SOON,
-          () -> !Files.exists(folder) || folder.toFile().delete());
+      Await.until(test.getDisplayName() + " removes its cgroup", SOON, () -> removed(parent));
+    }
+  }
+
+  /** The OCI runtime has made it in every hierarchy. */
+  private static boolean removed(String cgroup) {
+    try {
+      Cgroups.detect(CGROUPS).remove(cgroup);
+      return true;
+    } catch (UncheckedIOException stillInUse) {
+      return false;
     }
   }
 }
